@@ -1,0 +1,15 @@
+# Everything comes from Debian 12 through pkg-config. find_package(cnats) would abort (its config names a static library
+# that the package does not ship), and libuv has no CMake package.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(uv REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET hiredis)
+pkg_check_modules(nats REQUIRED IMPORTED_TARGET libnats)
+pkg_check_modules(simdjson REQUIRED IMPORTED_TARGET simdjson)
+pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(luajit REQUIRED IMPORTED_TARGET luajit)
+if(MUSTER_TESTS)
+  pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
+endif()
+find_program(LUAJIT luajit REQUIRED)
