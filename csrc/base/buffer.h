@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A growable byte buffer with a limit. Zero-initialise to use; `mst_buffer_deinit` frees.
+ *
+ * An append that would pass the limit or finds no memory sets `failed` and changes nothing more; callers append
+ * freely and test `failed` once at the end.
+ */
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mst_buffer {
+    char *data;      /* owned; not NUL-terminated */
+    size_t length;   /* bytes in use */
+    size_t capacity; /* bytes allocated */
+    size_t limit;    /* most bytes it may hold; 0 means no limit */
+    bool failed;     /* an append did not fit or found no memory */
+};
+
+void mst_buffer_deinit(struct mst_buffer *buffer);
+
+/* Empties the buffer and clears `failed`; keeps the memory. */
+void mst_buffer_clear(struct mst_buffer *buffer);
+
+/* Makes room for `more` bytes behind the present end; false (and failed) if it cannot. */
+bool mst_buffer_reserve(struct mst_buffer *buffer, size_t more);
+
+void mst_buffer_append(struct mst_buffer *buffer, const void *bytes, size_t length);
+void mst_buffer_append_string(struct mst_buffer *buffer, const char *text);
+void mst_buffer_append_byte(struct mst_buffer *buffer, char byte);
+void mst_buffer_appendf(struct mst_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Appends a number in decimal without going through printf. */
+void mst_buffer_append_u64(struct mst_buffer *buffer, uint64_t number);
+
+/* Removes `count` bytes from the front. */
+void mst_buffer_consume(struct mst_buffer *buffer, size_t count);
+
+/* Hands the memory to the caller (to be freed with free) and empties the buffer. */
+char *mst_buffer_take(struct mst_buffer *buffer, size_t *length);
