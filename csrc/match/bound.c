@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "match/internal.h"
+
+static int bind_parameters(struct mst_bound *bound, const uint8_t *parameters, struct mst_error *error)
+{
+    const struct mst_program *program = bound->program;
+    for (unsigned i = 0; i < program->parameter_count; i++) {
+        struct mst_span name = program->parameters[i];
+        bound->parameters[i] = parameters ? mst_value_get(parameters, name.data, name.length) : NULL;
+        if (!bound->parameters[i])
+            return mst_error_set(error, MST_EPARAM, "parameter \"%.*s\" is not bound",
+                                 (int)(name.length > 120 ? 120 : name.length), name.data);
+    }
+    return 0;
+}
+
+/* Whether the leaf's right side is prepared when the program is bound. */
+static bool needs_matcher(const struct mst__leaf *leaf)
+{
+    if (!leaf->right || leaf->right->kind != MST__PARAMETER)
+        return false;
+    return leaf->op == MST_OP_IN || leaf->op == MST_OP_LIKE || leaf->op == MST_OP_GLOB || leaf->op == MST_OP_MATCHES ||
+           leaf->op == MST_OP_CIDR;
+}
+
+static int bind_matchers(struct mst_bound *bound, struct mst_error *error)
+{
+    const struct mst_program *program = bound->program;
+    for (unsigned i = 0; i < program->leaf_count; i++) {
+        const struct mst__leaf *leaf = &program->leaves[i];
+        if (!needs_matcher(leaf))
+            continue;
+        if (!bound->matchers && !(bound->matchers = calloc(program->leaf_count, sizeof *bound->matchers)))
+            return mst_error_set(error, MST_ENOMEM, "no memory for a filter");
+        const uint8_t *value = bound->parameters[leaf->right->index];
+        int status = mst__matcher_init_value(&bound->matchers[i], leaf->op, value, error);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+int mst_bound_create(struct mst_bound **out, const struct mst_program *program, const uint8_t *parameters,
+                     int64_t now_ms, const char *namespace_, struct mst_error *error)
+{
+    int status;
+    struct mst_bound *bound = calloc(1, sizeof *bound);
+    if (!bound)
+        return mst_error_set(error, MST_ENOMEM, "no memory for a filter");
+    bound->program = program;
+    bound->now_ms = now_ms;
+    bound->namespace_ = namespace_;
+    bound->slots = calloc((size_t)program->levels * 3, sizeof *bound->slots);
+    bound->parameters = calloc(program->parameter_count + 1u, sizeof(*bound->parameters));
+    if (!bound->slots || !bound->parameters) {
+        status = mst_error_set(error, MST_ENOMEM, "no memory for a filter");
+        goto fail;
+    }
+    status = bind_parameters(bound, parameters, error);
+    if (status < 0)
+        goto fail;
+    status = bind_matchers(bound, error);
+    if (status < 0)
+        goto fail;
+    *out = bound;
+    return 0;
+fail:
+    mst_bound_destroy(bound);
+    return status;
+}
+
+void mst_bound_destroy(struct mst_bound *bound)
+{
+    if (!bound)
+        return;
+    for (unsigned i = 0; bound->slots && i < bound->program->levels * 3; i++) {
+        mst_buffer_deinit(&bound->slots[i].finals);
+        mst_buffer_deinit(&bound->slots[i].text);
+    }
+    for (unsigned i = 0; bound->matchers && i < bound->program->leaf_count; i++)
+        mst__matcher_deinit(&bound->matchers[i]);
+    free(bound->slots);
+    free(bound->matchers);
+    free(bound->parameters);
+    free(bound);
+}
+
+bool mst_bound_match(struct mst_bound *bound, const struct mst_identity *identity, const uint8_t *metadata)
+{
+    struct mst__scope scope = {.document = metadata, .identity = identity};
+    return bound->program->node_count == 0 || mst__tree_holds(bound, 0, &scope);
+}
+
+void mst_bound_verdict(struct mst_bound *bound, uint32_t leaf, const struct mst_identity *identity,
+                       const uint8_t *metadata, struct mst_verdict *verdict)
+{
+    const struct mst__leaf *clause = &bound->program->leaves[bound->program->top[leaf]];
+    struct mst__scope scope = {.document = metadata, .identity = identity};
+    *verdict = (struct mst_verdict){
+        .text = clause->text.data,
+        .text_length = clause->text.length,
+        .holds = mst__leaf_holds(bound, clause, &scope),
+        .negated = clause->negated,
+    };
+    verdict->value = mst__operand_finals(bound, clause->left, &scope, 0);
+}
+
+void mst_bound_set_namespace(struct mst_bound *bound, const char *namespace_)
+{
+    bound->namespace_ = namespace_;
+}
