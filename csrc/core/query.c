@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ctype.h>
+#include <string.h>
+
+#include "core/coordinator_internal.h"
+
+static bool is_blank(struct mst_span text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        if (!isspace((unsigned char)text.data[i]))
+            return false;
+    return true;
+}
+
+int mst__query_init(struct mst__query *query, struct mst__call *call, const uint8_t *filter, const uint8_t *params)
+{
+    struct mst_coordinator *coordinator = call->coordinator;
+    *query = (struct mst__query){0};
+    if (!filter)
+        return 0;
+    query->json = mst_value_tag(filter) == MST_OBJECT;
+    if (query->json)
+        mst_json_member(call->body.data, call->body.length, "filter", &query->source);
+    else
+        query->source = mst__body_string(filter);
+    if (query->json ? mst_value_count(filter) == 0 : is_blank(query->source))
+        return 0;
+    int code = mst__filter_get(&coordinator->filters, &coordinator->compiler, query->source, query->json,
+                               &query->filter, &call->error);
+    if (code)
+        return code;
+    return mst_bound_create(&query->bound, query->filter->program, params, call->now_ms, call->namespace_,
+                            &call->error);
+}
+
+void mst__query_deinit(struct mst__query *query)
+{
+    if (query->bound)
+        mst_bound_destroy(query->bound);
+    query->bound = NULL;
+}
+
+int mst__query_match(struct mst__query *query, struct mst__call *call, struct mst_rowset **set)
+{
+    *set = &call->coordinator->matched;
+    return mst_match(call->space->view, query->bound, *set, &call->error);
+}
+
+bool mst__query_is_open(struct mst__query *query)
+{
+    if (!query->filter)
+        return true;
+    /* A comment, or a condition that compiles to nothing but "true". */
+    const struct mst_identity nobody = {.id = {"", 0}};
+    return mst_program_leaf_count(query->filter->program) == 0 &&
+           mst_bound_match(query->bound, &nobody, mst__empty_object);
+}
+
+void mst__query_put_warnings(const struct mst__query *query, struct mst_buffer *out)
+{
+    if (query->filter)
+        mst_buffer_append(out, query->filter->warnings, query->filter->warnings_length);
+    else
+        MST__PUT(out, "[]");
+}
+
+void mst__put_tail(struct mst__call *call, const struct mst__query *query)
+{
+    struct mst_buffer *out = &call->answer;
+    MST__PUT(out, ",\"revision\":");
+    mst_buffer_append_u64(out, mst__space_revision(call->space));
+    MST__PUT(out, ",\"warnings\":");
+    mst__query_put_warnings(query, out);
+    mst_buffer_append_byte(out, '}');
+}

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "core/coordinator_internal.h"
+
+/* Get, enumerate and count: reading the view. */
+
+#define LIMIT_DEFAULT 1000u
+#define LIMIT_MAX 10000u
+#define SORT_KEYS_MAX 8u
+#define FIELDS_MAX 64u
+
+void mst__put_time(struct mst_buffer *out, int64_t ms)
+{
+    if (ms > 0)
+        mst_buffer_append_u64(out, (uint64_t)ms);
+    else
+        MST__PUT(out, "null");
+}
+
+static int put_fields(struct mst__call *call, uint32_t row, const struct mst__projection *projection,
+                      struct mst_buffer *out)
+{
+    struct mst_coordinator *coordinator = call->coordinator;
+    mst_buffer_clear(&coordinator->document);
+    int code = mst_view_document(call->space->view, row, &coordinator->document);
+    if (code)
+        return code;
+    bool first = true;
+    mst_buffer_append_byte(out, '{');
+    for (uint32_t i = 0; i < projection->count; i++) {
+        mst_buffer_clear(&coordinator->finals);
+        const uint8_t *value =
+            mst_path_find(&projection->paths[i], (const uint8_t *)coordinator->document.data, &coordinator->finals);
+        if (!value)
+            continue;
+        if (!first)
+            mst_buffer_append_byte(out, ',');
+        first = false;
+        mst_json_put_string(out, projection->names[i].data, projection->names[i].length);
+        mst_buffer_append_byte(out, ':');
+        mst_json_put_value(out, value);
+    }
+    mst_buffer_append_byte(out, '}');
+    return coordinator->finals.failed ? MST_ENOMEM : 0;
+}
+
+int mst__put_row(struct mst__call *call, uint32_t row, const struct mst__projection *projection, struct mst_buffer *out)
+{
+    struct mst_identity identity;
+    mst_view_identity(call->space->view, row, &identity);
+    MST__PUT(out, "{\"id\":");
+    mst_json_put_string(out, identity.id.data, identity.id.length);
+    if (projection->metadata) {
+        MST__PUT(out, ",\"metadata\":");
+        int code = 0;
+        if (projection->paths)
+            code = put_fields(call, row, projection, out);
+        else
+            mst_buffer_append(out, identity.metadata.data, identity.metadata.length);
+        if (code)
+            return code;
+    }
+    MST__PUT(out, ",\"gateway\":");
+    if (identity.gateway.length)
+        mst_json_put_string(out, identity.gateway.data, identity.gateway.length);
+    else
+        MST__PUT(out, "null");
+    MST__PUT(out, ",\"revision\":");
+    mst_buffer_append_u64(out, identity.revision);
+    MST__PUT(out, ",\"registered_at\":");
+    mst__put_time(out, identity.registered_at);
+    MST__PUT(out, ",\"updated_at\":");
+    mst__put_time(out, identity.updated_at);
+    MST__PUT(out, ",\"expires_at\":");
+    mst__put_time(out, identity.expires_at);
+    mst_buffer_append_byte(out, '}');
+    return 0;
+}
+
+static int get(struct mst__call *call)
+{
+    static const struct mst__key keys[] = {{"id", MST__T_STRING, 0}};
+    const uint8_t *value;
+    int code = mst__body_read(call, keys, 1, &value);
+    if (code)
+        return code;
+    if (!value)
+        return mst_error_set(&call->error, MST_EINVAL, "key \"id\" is missing");
+    struct mst_span id = mst__body_string(value);
+    uint32_t row = mst_view_find(call->space->view, id.data, id.length);
+    if (row == MST_ROW_NONE)
+        return mst_error_set(&call->error, MST_ENOTFOUND, "identity not found: %.*s", (int)id.length, id.data);
+    const struct mst__projection everything = {.metadata = true};
+    return mst__put_row(call, row, &everything, &call->answer);
+}
+
+void mst__verb_get(struct mst__call *call)
+{
+    mst__call_end(call, get(call));
+}
+
+static int count(struct mst__call *call, struct mst__query *query)
+{
+    enum { FILTER, PARAMS, KEYS };
+    static const struct mst__key keys[KEYS] = {
+        [FILTER] = {"filter", MST__T_STRING | MST__T(MST_OBJECT), 0},
+        [PARAMS] = {"params", MST__T(MST_OBJECT), 0},
+    };
+    const uint8_t *values[KEYS];
+    struct mst_rowset *set;
+    int code = mst__body_read(call, keys, KEYS, values);
+    if (code == 0)
+        code = mst__query_init(query, call, values[FILTER], values[PARAMS]);
+    if (code == 0)
+        code = mst__query_match(query, call, &set);
+    if (code)
+        return code;
+    MST__PUT(&call->answer, "{\"count\":");
+    mst_buffer_append_u64(&call->answer, set->count);
+    mst__put_tail(call, query);
+    return 0;
+}
+
+void mst__verb_count(struct mst__call *call)
+{
+    struct mst__query query = {0};
+    int code = count(call, &query);
+    mst__query_deinit(&query);
+    mst__call_end(call, code);
+}
+
+enum { FILTER, PARAMS, LIMIT, CURSOR, SORT, FIELDS, INCLUDE_METADATA, MIN_REVISION, KEYS };
+
+static const struct mst__key keys[KEYS] = {
+    [FILTER] = {"filter", MST__T_STRING | MST__T(MST_OBJECT), 0},
+    [PARAMS] = {"params", MST__T(MST_OBJECT), 0},
+    [LIMIT] = {"limit", MST__T_NUMBER, 0},
+    [CURSOR] = {"cursor", MST__T_STRING, 0},
+    [SORT] = {"sort", MST__T_STRING | MST__T(MST_ARRAY), 0},
+    [FIELDS] = {"fields", MST__T(MST_ARRAY), 0},
+    [INCLUDE_METADATA] = {"include_metadata", MST__T_BOOL, 0},
+    [MIN_REVISION] = {"min_revision", MST__T_NUMBER, 0},
+};
+
+struct enumeration {
+    struct mst__query query;
+    struct mst__projection projection;
+    uint64_t limit;
+    uint64_t mark; /* of filter, parameters and namespace: a cursor is good for these only */
+    uint32_t first_row;
+    struct mst_sort_key sort[SORT_KEYS_MAX];
+    uint32_t sort_count;
+    uint32_t *rows; /* sorted */
+};
+
+/* Adds what stands before the cause to an error. */
+static int in_key(const char *key, int code, struct mst_error *error)
+{
+    char cause[sizeof error->message];
+    memcpy(cause, error->message, sizeof cause);
+    return mst_error_set(error, code, "key \"%s\": %s", key, cause);
+}
+
+static int add_sort_key(struct enumeration *e, struct mst_span text, struct mst_error *error)
+{
+    while (text.length && text.data[0] == ' ')
+        text = (struct mst_span){text.data + 1, text.length - 1};
+    while (text.length && text.data[text.length - 1] == ' ')
+        text.length--;
+    if (e->sort_count == SORT_KEYS_MAX)
+        return mst_error_set(error, MST_ETOOBIG, "key \"sort\": at most %u fields are allowed", SORT_KEYS_MAX);
+    struct mst_sort_key *key = &e->sort[e->sort_count++];
+    key->descending = text.length && text.data[0] == '-';
+    if (key->descending)
+        text = (struct mst_span){text.data + 1, text.length - 1};
+    int code = mst_path_parse(&key->path, text.data, text.length, error);
+    return code ? in_key("sort", code, error) : 0;
+}
+
+/* Splits "region,-load" at the commas that are not inside back-quotes. */
+static int read_sort_text(struct enumeration *e, struct mst_span text, struct mst_error *error)
+{
+    bool quoted = false;
+    size_t start = 0;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i <= text.length; i++) {
+        if (i < text.length && text.data[i] == '`')
+            quoted = !quoted;
+        if (i < text.length && (quoted || text.data[i] != ','))
+            continue;
+        code = add_sort_key(e, (struct mst_span){text.data + start, i - start}, error);
+        start = i + 1;
+    }
+    return code;
+}
+
+static int read_sort(struct enumeration *e, const uint8_t *value, struct mst_error *error)
+{
+    const uint8_t *position = NULL, *element;
+    if (!value)
+        return 0;
+    if (mst_value_tag(value) == MST_STRING)
+        return read_sort_text(e, mst__body_string(value), error);
+    while (mst_value_next(value, &position, &element)) {
+        if (mst_value_tag(element) != MST_STRING)
+            return mst_error_set(error, MST_EINVAL, "key \"sort\": expected strings");
+        int code = add_sort_key(e, mst__body_string(element), error);
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+static int read_fields(struct mst__projection *projection, const uint8_t *value, struct mst_error *error)
+{
+    uint32_t most = mst_value_count(value);
+    if (most > FIELDS_MAX)
+        return mst_error_set(error, MST_ETOOBIG, "key \"fields\": at most %u paths are allowed", FIELDS_MAX);
+    projection->paths = malloc((most + 1) * sizeof *projection->paths);
+    projection->names = malloc((most + 1) * sizeof *projection->names);
+    if (!projection->paths || !projection->names)
+        return mst_error_set(error, MST_ENOMEM, "%s", mst_error_text(MST_ENOMEM));
+    const uint8_t *position = NULL, *element;
+    while (mst_value_next(value, &position, &element)) {
+        if (mst_value_tag(element) != MST_STRING)
+            return mst_error_set(error, MST_EINVAL, "key \"fields\": expected strings");
+        struct mst_span name = mst__body_string(element);
+        int code = mst_path_parse(&projection->paths[projection->count], name.data, name.length, error);
+        if (code)
+            return in_key("fields", code, error);
+        projection->names[projection->count++] = name;
+    }
+    return 0;
+}
+
+/* What a cursor belongs to. */
+static uint64_t mark_of(struct mst__call *call, const struct mst__query *query)
+{
+    struct mst_span params = {"", 0};
+    mst_json_member(call->body.data, call->body.length, "params", &params);
+    uint64_t mark = XXH3_64bits_withSeed(query->source.data, query->source.length, query->json);
+    mark = XXH3_64bits_withSeed(params.data, params.length, mark);
+    return XXH3_64bits_withSeed(call->namespace_, strlen(call->namespace_), mark);
+}
+
+static int read_cursor(struct enumeration *e, const uint8_t *value, struct mst_error *error)
+{
+    if (!value)
+        return 0;
+    if (e->sort_count) {
+        mst_error_set(error, MST_EUNSUPPORTED, "a sorted enumeration cannot be continued with a cursor");
+        mst_error_hint(error, "raise \"limit\" (at most %u), or leave out \"sort\"", LIMIT_MAX);
+        return MST_EUNSUPPORTED;
+    }
+    struct mst_span text = mst__body_string(value);
+    char copy[40] = "", again[40];
+    unsigned row = 0;
+    unsigned long long mark = 0;
+    if (text.length < sizeof copy)
+        memcpy(copy, text.data, text.length);
+    /* Written again and compared, because scanf takes more than what was given out. */
+    if (sscanf(copy, "%8x-%16llx", &row, &mark) == 2)
+        snprintf(again, sizeof again, "%x-%016llx", row, mark);
+    else
+        again[0] = '\0';
+    if (strlen(again) != text.length || text.length == 0 || memcmp(again, text.data, text.length) != 0)
+        return mst_error_set(error, MST_EINVAL, "key \"cursor\": not a cursor that enumerate has given");
+    if (mark != e->mark)
+        return mst_error_set(error, MST_EINVAL, "key \"cursor\": belongs to another filter, parameters or namespace");
+    e->first_row = row;
+    return 0;
+}
+
+static int read_enumeration(struct mst__call *call, struct enumeration *e)
+{
+    const uint8_t *values[KEYS];
+    struct mst_error *error = &call->error;
+    uint64_t min_revision = 0, revision = mst__space_revision(call->space);
+    int code = mst__body_read(call, keys, KEYS, values);
+    if (code)
+        return code;
+    e->projection.metadata = mst__body_bool(values[INCLUDE_METADATA], true);
+    if (values[FIELDS] && !e->projection.metadata)
+        return mst_error_set(error, MST_EINVAL, "\"fields\" and \"include_metadata\": false exclude each other");
+    code = mst__body_integer(values[LIMIT], "limit", 1, LIMIT_MAX, &e->limit, error);
+    if (code == 0)
+        code = mst__body_integer(values[MIN_REVISION], "min_revision", 0, INT64_MAX, &min_revision, error);
+    if (code == 0)
+        code = read_sort(e, values[SORT], error);
+    if (code == 0 && values[FIELDS])
+        code = read_fields(&e->projection, values[FIELDS], error);
+    if (code == 0)
+        code = mst__query_init(&e->query, call, values[FILTER], values[PARAMS]);
+    if (code)
+        return code;
+    if (min_revision > revision)
+        return mst_error_set(error, MST_EREVISION, "namespace %s is at revision %llu here, not yet at %llu",
+                             call->namespace_, (unsigned long long)revision, (unsigned long long)min_revision);
+    e->mark = mark_of(call, &e->query);
+    return read_cursor(e, values[CURSOR], error);
+}
+
+static int put_listed(struct mst__call *call, const struct enumeration *e, uint32_t row, bool first)
+{
+    struct mst_buffer *out = &call->answer;
+    if (!first)
+        mst_buffer_append_byte(out, ',');
+    int code = mst__put_row(call, row, &e->projection, out);
+    if (code || out->length <= MST__ANSWER_MAX)
+        return code;
+    mst_error_set(&call->error, MST_ETOOBIG, "the answer is larger than %u bytes", MST__ANSWER_MAX);
+    mst_error_hint(&call->error, "lower \"limit\", or ask for \"fields\"");
+    return MST_ETOOBIG;
+}
+
+static int put_unsorted(struct mst__call *call, const struct enumeration *e, const struct mst_rowset *set,
+                        uint32_t *next_row)
+{
+    uint32_t row = mst_rowset_next(set, e->first_row);
+    int code = 0;
+    for (uint64_t i = 0; code == 0 && i < e->limit && row != MST_ROW_NONE; i++) {
+        code = put_listed(call, e, row, i == 0);
+        row = mst_rowset_next(set, row + 1);
+    }
+    *next_row = row;
+    return code;
+}
+
+static int put_sorted(struct mst__call *call, struct enumeration *e, const struct mst_rowset *set)
+{
+    uint32_t limit = e->limit < set->count ? (uint32_t)e->limit : set->count, listed = 0;
+    e->rows = malloc((limit + 1) * sizeof *e->rows);
+    int code = e->rows ? mst_sort(call->space->view, set, e->sort, e->sort_count, limit, e->rows, &listed) : MST_ENOMEM;
+    for (uint32_t i = 0; code == 0 && i < listed; i++)
+        code = put_listed(call, e, e->rows[i], i == 0);
+    return code;
+}
+
+static int enumerate(struct mst__call *call, struct enumeration *e)
+{
+    struct mst_buffer *out = &call->answer;
+    struct mst_rowset *set;
+    uint32_t next_row = MST_ROW_NONE;
+    int code = read_enumeration(call, e);
+    if (code == 0)
+        code = mst__query_match(&e->query, call, &set);
+    if (code)
+        return code;
+    MST__PUT(out, "{\"identities\":[");
+    code = e->sort_count ? put_sorted(call, e, set) : put_unsorted(call, e, set, &next_row);
+    if (code)
+        return code;
+    MST__PUT(out, "],\"total\":");
+    mst_buffer_append_u64(out, set->count);
+    if (next_row == MST_ROW_NONE)
+        MST__PUT(out, ",\"next_cursor\":null");
+    else
+        mst_buffer_appendf(out, ",\"next_cursor\":\"%x-%016llx\"", next_row, (unsigned long long)e->mark);
+    mst__put_tail(call, &e->query);
+    return 0;
+}
+
+void mst__verb_enumerate(struct mst__call *call)
+{
+    struct enumeration e;
+    /* Not the whole of it: the sort keys are large and seldom used. */
+    e.query = (struct mst__query){0};
+    e.projection = (struct mst__projection){0};
+    e.limit = LIMIT_DEFAULT;
+    e.first_row = 0;
+    e.sort_count = 0;
+    e.rows = NULL;
+    int code = enumerate(call, &e);
+    mst__query_deinit(&e.query);
+    free(e.projection.paths);
+    free(e.projection.names);
+    free(e.rows);
+    mst__call_end(call, code);
+}
