@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the files of the NATS slot share.
+ *
+ *   nats_messaging.c   the slot itself: casts, dispatch of events, opening and closing; loop thread
+ *   nats_publisher.c   the publisher thread: queue of casts, slices, windows, fences, back-off
+ *   nats_epoch.c       one publisher connection: how it begins and ends, what comes back on its inbox
+ *   nats_control.c     the control thread: listeners and single messages
+ *   nats_control_calls.c   what the loop thread asks of it
+ *   nats_connection.c  options, connecting, error texts, subjects, gates
+ *   nats_events.c      the queue that all those threads fill and the loop empties
+ *
+ * Locks are taken in this order: a gate, the publisher's or the control's lock, the lock of the events.
+ */
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "io/nats_messaging.h"
+
+enum {
+    MST__NATS_SUBJECT = 1500, /* longest subject; two of them fit into the server's control line of 4,096 bytes */
+    MST__NATS_INBOX = 32,
+    MST__NATS_SEGMENTS = 64,        /* most pieces of casts in one window */
+    MST__NATS_WINDOW_BYTES = 98304, /* a window ends when it holds as much */
+};
+
+/* ------------------------------------------------------------------------ events */
+
+enum mst__nats_event_kind {
+    MST__NATS_ROUTED, /* slot, generation, first, end */
+    MST__NATS_NO_RECEIVER,
+    MST__NATS_REPLY,    /* piece 0: data */
+    MST__NATS_LOST,     /* code, piece 0: text */
+    MST__NATS_REFUSED,  /* code, piece 0: text */
+    MST__NATS_LET_GO,   /* slot, generation: the publisher refers to the cast no more */
+    MST__NATS_DELIVERY, /* object: listener; pieces: subject, reply, payload */
+    MST__NATS_GONE,     /* object: listener that the control thread refers to no more */
+    MST__NATS_UP,       /* source */
+    MST__NATS_DOWN,     /* source, code, piece 0: text */
+    MST__NATS_STOPPED,  /* source: the thread is about to end */
+};
+
+enum mst__nats_source { MST__NATS_PUBLISHER, MST__NATS_CONTROL };
+
+enum { MST__NATS_PIECES = 3 };
+
+struct mst__nats_event {
+    uint8_t kind, source;
+    int16_t code;
+    uint32_t slot, generation, first, end;
+    uint32_t lengths[MST__NATS_PIECES]; /* of the pieces, which lie one after the other */
+    size_t offset;                      /* of the pieces in the batch's bytes */
+    void *object;
+};
+
+struct mst__nats_batch {
+    struct mst__nats_event *events;
+    uint32_t count, capacity;
+    struct mst_buffer bytes;
+};
+
+/* Filled by any thread, emptied by the loop thread, which is woken once for what has gathered. */
+struct mst__nats_events {
+    pthread_mutex_t lock;
+    uv_async_t wake;
+    struct mst__nats_batch pending; /* under the lock */
+    struct mst__nats_batch working; /* loop thread */
+    uint32_t position;              /* in `working` */
+};
+
+int mst__nats_events_init(struct mst__nats_events *events, uv_loop_t *uv, uv_async_cb wake, void *owner);
+
+/* After the closing of `wake`. */
+void mst__nats_events_deinit(struct mst__nats_events *events);
+
+/*
+ * Appends an event with copies of its pieces, or lengthens the last one where that says the same. REPLY and DELIVERY
+ * come from outside and are left out (false) beyond a limit; the others wait for memory rather than be lost.
+ */
+bool mst__nats_events_post(struct mst__nats_events *events, const struct mst__nats_event *event,
+                           const struct mst_span *pieces, unsigned count);
+
+/* The next event, or NULL; it and its pieces stay until the next call. */
+const struct mst__nats_event *mst__nats_events_next(struct mst__nats_events *events);
+
+struct mst_span mst__nats_event_piece(const struct mst__nats_events *events, const struct mst__nats_event *event,
+                                      unsigned index);
+
+/* ------------------------------------------------------------------------ gates */
+
+/*
+ * What nats.c's threads are given as closure. They may call after the connection is destroyed, so the owner shuts the
+ * gate, and whoever comes later finds nobody. Callbacks run with the gate's lock held. Counted: the owner, and every
+ * final callback that is to come, have one reference each.
+ */
+struct mst__nats_gate {
+    pthread_mutex_t lock;
+    atomic_uint references;
+    void *owner; /* under the lock; NULL: shut */
+    void *detail;
+};
+
+struct mst__nats_gate *mst__nats_gate_create(void *owner, void *detail);
+void mst__nats_gate_ref(struct mst__nats_gate *gate);
+void mst__nats_gate_unref(void *gate); /* also the completion callback of a subscription */
+void mst__nats_gate_shut(struct mst__nats_gate *gate);
+
+/* ------------------------------------------------------------------------ connections */
+
+/*
+ * Options for connections of one kind: never reconnecting, with a write deadline, quiet. MST_ECONFIG or MST_ENOMEM.
+ * `write_deadline` in nanoseconds.
+ */
+int mst__nats_options_create(natsOptions **made, const struct mst_nats_options *options, uint64_t write_deadline,
+                             struct mst_error *error);
+
+/* The servers without user and password, for messages; NULL: no memory. */
+char *mst__nats_label(const char *servers);
+
+/* Connects (blocking). `closed` is called with the gate when it ends, unless connecting failed. MST_ENATS. */
+int mst__nats_connect(natsConnection **connection, natsOptions *options, const char *label,
+                      natsConnectionHandler closed, struct mst__nats_gate *gate, struct mst_error *error);
+
+/* The connection's last error as a code and text, or 0. */
+int mst__nats_last_error(natsConnection *connection, struct mst_error *error);
+
+/* Code and text of a status that a function of nats.c has just returned on this thread. */
+int mst__nats_status(natsStatus status, struct mst_error *error, const char *what);
+
+/*
+ * Copies a subject with NUL to `to` (room for MST__NATS_SUBJECT + 1). False for one that NATS must not see: empty, with
+ * an empty token, a space, a control byte, too long; or with wildcards where there may be none (or misplaced).
+ */
+bool mst__nats_subject_copy(char *to, const char *from, size_t length, bool wildcards);
+
+/* An inbox of our own, 80 random bits, that ends with '.', no NUL. */
+int mst__nats_inbox(char inbox[MST__NATS_INBOX], size_t *length);
+
+/* Appends a number in hexadecimal, without NUL; returns its length. */
+size_t mst__nats_put_hex(char *to, uint64_t number);
+
+/* Waits between attempts: doubling from 50 ms to 5 s, of which a random half is left out. */
+struct mst__nats_backoff {
+    uint64_t step;
+    uint64_t random; /* state of the generator; not 0 */
+};
+
+void mst__nats_backoff_init(struct mst__nats_backoff *backoff);
+uint64_t mst__nats_backoff_next(struct mst__nats_backoff *backoff); /* nanoseconds */
+uint64_t mst__nats_random(struct mst__nats_backoff *backoff); /* from the system; the generator's own if it has none */
+void mst__nats_backoff_reset(struct mst__nats_backoff *backoff);
+
+int mst__nats_thread_start(pthread_t *thread, void *(*run)(void *owner), void *owner);
+int mst__nats_condition_init(pthread_cond_t *condition); /* on the monotonic clock */
+
+/* Waits until signalled or `until` (monotonic ns; UINT64_MAX: for ever). */
+void mst__nats_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until);
+
+/* ------------------------------------------------------------------------ publisher */
+
+/* A cast from `send` to `released`. */
+struct mst__nats_job {
+    struct mst_cast *cast;
+    uint32_t slot, generation;
+    struct mst_timer deadline; /* loop thread */
+    bool let_go;               /* loop thread: the caller has released it, nothing more is told */
+    /* under the publisher's lock */
+    struct mst__nats_job *next;
+    uint32_t position; /* the first message that was neither handed to nats.c nor refused */
+    bool queued;
+    bool busy;    /* the thread is reading the cast */
+    bool expired; /* came about while busy */
+    bool dropped; /* came about while busy */
+};
+
+/* Messages of one cast in one window. */
+struct mst__nats_segment {
+    uint32_t slot, generation, first, end;
+};
+
+/* A window whose fence has not come back. */
+struct mst__nats_window {
+    uint64_t sequence, sent_at;
+    uint32_t segments;
+};
+
+struct mst__nats_publisher {
+    /* constant once started */
+    struct mst__nats_events *events;
+    struct mst_log *log;
+    const char *label;
+    natsOptions *options;
+    uint32_t window_messages, window_limit, segment_capacity;
+    uint64_t fence_timeout, connect_timeout;
+    char inbox[MST__NATS_INBOX];
+    size_t inbox_length;
+    pthread_t thread;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* under the lock */
+    bool stop;
+    struct mst__nats_job *head, *tail;
+    uint32_t queued;
+    struct mst__nats_segment *segments; /* ring; those of the outstanding windows, then those of the open one */
+    uint32_t segment_first, segment_count;
+    struct mst__nats_window *windows; /* ring of `window_limit` */
+    uint32_t window_first, window_count;
+    bool congested;    /* all windows were out; until half of them are back */
+    uint64_t progress; /* when a fence last came back */
+    uint64_t greeting; /* sequence of the epoch's first marker; random */
+    uint64_t sequence; /* of the last marker */
+    bool greeted;      /* the first marker of the epoch came back */
+    bool proven;       /* and one behind messages, too */
+    int broken;        /* the epoch is over, for this reason */
+    struct mst_error reason;
+
+    /* the thread's own */
+    natsConnection *connection;
+    natsSubscription *subscription;
+    struct mst__nats_gate *gate;
+    struct mst__nats_backoff backoff;
+    uint64_t epoch_began;
+    uint32_t open_messages, open_segments;
+    size_t open_bytes;
+    bool unflushed;
+
+    atomic_uint_least64_t published, fences, epochs;
+    atomic_uint_least64_t epoch; /* number of the present one, or of the attempt at one */
+    atomic_uint_least64_t max_payload;
+    char subject[MST__NATS_SUBJECT + 1];
+    char reply[96];
+};
+
+/* The members `events`, `log`, `label` and `options` are set by the caller. */
+int mst__nats_publisher_start(struct mst__nats_publisher *publisher, const struct mst_nats_options *options);
+
+/* Asks the thread to end; what is under way becomes LOST or REFUSED, then STOPPED is posted. */
+void mst__nats_publisher_stop(struct mst__nats_publisher *publisher);
+
+/* After STOPPED: joins and frees. Those that could not be started have freed their options already. */
+void mst__nats_publisher_finish(struct mst__nats_publisher *publisher);
+
+/* MST_EBUSY: too many are queued. */
+int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_job *job);
+
+/* Takes a job out. True: nothing refers to its cast any more; false: LET_GO follows. */
+bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_job *job);
+
+/* The deadline has passed: what is not sent becomes REFUSED. */
+void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_job *job);
+
+/* nats_epoch.c; the thread's, without the lock. */
+int mst__nats_epoch_open(struct mst__nats_publisher *publisher, struct mst_error *error);
+void mst__nats_epoch_end(struct mst__nats_publisher *publisher, const struct mst_error *reason);
+natsStatus mst__nats_epoch_mark(struct mst__nats_publisher *publisher, uint64_t sequence);
+
+/* With the lock: takes the outstanding windows up to `sequence` off and tells what became of them. */
+void mst__nats_windows_settle(struct mst__nats_publisher *publisher, uint64_t sequence,
+                              const struct mst__nats_event *outcome, const struct mst_span *text);
+
+/* ------------------------------------------------------------------------ control */
+
+struct mst__nats_listener {
+    struct mst_listener *listener; /* loop thread; NULL: ended */
+    struct mst__nats_gate *gate;
+    char *queue; /* NULL: none */
+    /* under the control's lock */
+    struct mst__nats_listener *next;
+    bool condemned, answered;
+    int answer;
+    struct mst_error error;
+    /* the thread's own */
+    natsSubscription *subscription;
+    char subject[];
+};
+
+struct mst__nats_control {
+    struct mst__nats_events *events;
+    struct mst_log *log;
+    const char *label;
+    natsOptions *options;
+    uint64_t patience; /* how long the loop thread waits for a listener to be in force */
+    char inbox[MST__NATS_INBOX];
+    size_t inbox_length;
+    pthread_t thread;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed, answered;
+    /* under the lock */
+    bool stop, connected, broken, sweep;
+    struct mst__nats_listener *arrivals;
+    struct mst_buffer commands; /* messages to be published */
+    size_t max_payload;
+    uint64_t echo_heard; /* number of the last message to ourselves that came back */
+
+    /* the thread's own */
+    natsConnection *connection;
+    natsSubscription *echo;
+    uint64_t echo_sent;
+    struct mst__nats_gate *gate;
+    struct mst__nats_backoff backoff;
+    struct mst__nats_listener *listeners;
+    struct mst_buffer sending;
+};
+
+/* What precedes the bytes of a message: subject, reply, pairs of name and value, all with NUL; payload. */
+struct mst__nats_command {
+    uint32_t subject, reply, headers, payload; /* lengths; the first two without NUL */
+    uint32_t header_count;
+};
+
+int mst__nats_control_start(struct mst__nats_control *control);
+void mst__nats_control_stop(struct mst__nats_control *control);
+void mst__nats_control_finish(struct mst__nats_control *control);
+
+int mst__nats_control_listen(struct mst__nats_control *control, const char *subject, const char *queue,
+                             struct mst_listener *listener, struct mst_error *error);
+void mst__nats_control_unlisten(struct mst__nats_control *control, struct mst_listener *listener);
+void mst__nats_listener_free(struct mst__nats_listener *entry);
+int mst__nats_control_publish(struct mst__nats_control *control, struct mst_span subject, struct mst_span reply,
+                              const struct mst_header *headers, uint32_t header_count, struct mst_span payload,
+                              struct mst_error *error);

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/nats_receiver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum {
+    READ_SIZE = 256 * 1024,
+    LINE_MAX_ = 8192, /* INFO of a cluster may be long; the lines of messages are not */
+    INFO_MAX = 256 * 1024,
+    MESSAGE_MAX = 64 * 1024 * 1024,
+    OUTPUT_MAX = 64 * 1024 * 1024,
+    ADDRESS = 256,
+};
+
+struct mst_nats_receiver {
+    int socket;
+    struct mst_buffer in, out;
+    size_t taken; /* of `in` */
+    size_t sent;  /* of `out` */
+    uint64_t pongs_due;
+    bool greeted, eof;
+    char address[ADDRESS]; /* for messages */
+    void (*message)(void *context, const struct mst_nats_received *message);
+    void *context;
+};
+
+/* A server as its URL names it. */
+struct place {
+    char host[ADDRESS], port[8], user[ADDRESS], password[ADDRESS];
+};
+
+static int refuse(const struct mst_nats_receiver *receiver, struct mst_error *error, const char *reason)
+{
+    return mst_error_set(error, MST_ENATS, "receiver: NATS at %s: %s", receiver->address, reason);
+}
+
+static bool copy_text(char *to, size_t room, const char *from, size_t length)
+{
+    if (length >= room)
+        return false;
+    memcpy(to, from, length);
+    to[length] = '\0';
+    return true;
+}
+
+static bool read_host(struct place *place, const char *text, size_t length)
+{
+    const char *bracket = length && text[0] == '[' ? memchr(text, ']', length) : NULL;
+    const char *host = bracket ? text + 1 : text, *end = bracket ? bracket + 1 : text;
+    const char *colon = memchr(end, ':', (size_t)(text + length - end));
+    size_t host_length = bracket ? (size_t)(bracket - host) : colon ? (size_t)(colon - host) : length;
+    if (host_length == 0 || !copy_text(place->host, sizeof place->host, host, host_length))
+        return false;
+    if (!colon)
+        return copy_text(place->port, sizeof place->port, "4222", 4);
+    return copy_text(place->port, sizeof place->port, colon + 1, (size_t)(text + length - colon - 1));
+}
+
+/* [scheme://][user[:password]@]host[:port]; a user without a password is a token. */
+static bool read_place(struct place *place, const char *url, size_t length)
+{
+    const char *scheme = memmem(url, length, "://", 3);
+    memset(place, 0, sizeof *place);
+    if (scheme) {
+        if ((size_t)(scheme - url) == 3 && memcmp(url, "tls", 3) == 0)
+            return false;
+        length -= (size_t)(scheme + 3 - url);
+        url = scheme + 3;
+    }
+    const char *at = memrchr(url, '@', length);
+    if (at) {
+        const char *colon = memchr(url, ':', (size_t)(at - url));
+        const char *user_end = colon ? colon : at;
+        if (!copy_text(place->user, sizeof place->user, url, (size_t)(user_end - url)))
+            return false;
+        if (colon && !copy_text(place->password, sizeof place->password, colon + 1, (size_t)(at - colon - 1)))
+            return false;
+        length -= (size_t)(at + 1 - url);
+        url = at + 1;
+    }
+    while (length && url[length - 1] == '/')
+        length--;
+    return read_host(place, url, length);
+}
+
+/* ------------------------------------------------------------------------------------------------ bytes */
+
+/* Waits for the socket (and `stop`, unless -1). What is ready of the socket; -1: stop is. */
+static int wait_for(const struct mst_nats_receiver *receiver, int stop, uint64_t until)
+{
+    struct pollfd polls[2] = {
+        {.fd = receiver->socket, .events = POLLIN},
+        {.fd = stop, .events = POLLIN},
+    };
+    if (receiver->out.length > receiver->sent)
+        polls[0].events |= POLLOUT;
+    uint64_t now = mst_clock_monotonic();
+    int timeout = -1;
+    if (until != UINT64_MAX)
+        timeout = until <= now ? 0 : (int)((until - now) / MST_NS_PER_MS) + 1;
+    if (poll(polls, 2, timeout) < 0)
+        return 0;
+    return polls[1].revents ? -1 : polls[0].revents;
+}
+
+static bool send_output(struct mst_nats_receiver *receiver)
+{
+    while (receiver->sent < receiver->out.length) {
+        ssize_t count = send(receiver->socket, receiver->out.data + receiver->sent,
+                             receiver->out.length - receiver->sent, MSG_NOSIGNAL);
+        if (count < 0)
+            return errno == EAGAIN || errno == EINTR;
+        receiver->sent += (size_t)count;
+    }
+    mst_buffer_clear(&receiver->out);
+    receiver->sent = 0;
+    return true;
+}
+
+/* Reads once. False: the connection has ended. */
+static bool fill_input(struct mst_nats_receiver *receiver)
+{
+    struct mst_buffer *in = &receiver->in;
+    if (receiver->taken) {
+        mst_buffer_consume(in, receiver->taken);
+        receiver->taken = 0;
+    }
+    if (!mst_buffer_reserve(in, READ_SIZE))
+        return false;
+    ssize_t count = recv(receiver->socket, in->data + in->length, in->capacity - in->length, 0);
+    if (count > 0)
+        in->length += (size_t)count;
+    return count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* ------------------------------------------------------------------------------------------------ the protocol */
+
+static bool read_number(struct mst_span word, uint64_t most, uint64_t *number)
+{
+    *number = 0;
+    for (size_t i = 0; i < word.length; i++) {
+        if (word.data[i] < '0' || word.data[i] > '9')
+            return false;
+        *number = *number * 10 + (uint64_t)(word.data[i] - '0');
+        if (*number > most)
+            return false;
+    }
+    return word.length > 0;
+}
+
+static unsigned split(struct mst_span line, struct mst_span *words, unsigned most)
+{
+    unsigned count = 0;
+    const char *at = line.data, *end = line.data + line.length;
+    while (at < end && count < most) {
+        const char *space = memchr(at, ' ', (size_t)(end - at));
+        size_t length = (size_t)((space ? space : end) - at);
+        if (length)
+            words[count++] = (struct mst_span){at, length};
+        at += length + 1;
+    }
+    return count;
+}
+
+/* MSG subject number [reply] length. 1: done; 0: the payload is not all there; negative: not understood. */
+static int take_message(struct mst_nats_receiver *receiver, struct mst_span line, size_t line_size)
+{
+    struct mst_span words[4];
+    struct mst_nats_received message = {.subject = {"", 0}};
+    uint64_t length;
+    unsigned count = split((struct mst_span){line.data + 4, line.length - 4}, words, 4);
+    if (count < 3 || !read_number(words[1], UINT64_MAX / 16, &message.number) ||
+        !read_number(words[count - 1], MESSAGE_MAX, &length))
+        return MST_ENATS;
+    size_t whole = line_size + (size_t)length + 2;
+    if (receiver->in.length - receiver->taken < whole)
+        return 0;
+    message.subject = words[0];
+    message.reply = count == 4 ? words[2] : (struct mst_span){"", 0};
+    message.payload = (struct mst_span){line.data + line_size, (size_t)length};
+    receiver->taken += whole;
+    if (receiver->message)
+        receiver->message(receiver->context, &message);
+    return 1;
+}
+
+static bool starts(struct mst_span line, const char *word)
+{
+    return line.length >= strlen(word) && memcmp(line.data, word, strlen(word)) == 0;
+}
+
+static int take_line(struct mst_nats_receiver *receiver, struct mst_span line, struct mst_error *error)
+{
+    if (starts(line, "PING")) {
+        mst_buffer_append_string(&receiver->out, "PONG\r\n");
+    } else if (starts(line, "PONG")) {
+        receiver->pongs_due -= receiver->pongs_due > 0;
+    } else if (starts(line, "INFO ")) {
+        receiver->greeted = true;
+        if (memmem(line.data, line.length, "\"tls_required\":true", 19))
+            return refuse(receiver, error, "it wants TLS, which receivers cannot do (run without receivers)");
+    } else if (starts(line, "-ERR")) {
+        char text[160];
+        copy_text(text, sizeof text, line.data, line.length < sizeof text ? line.length : sizeof text - 1);
+        return refuse(receiver, error, text);
+    } else if (!starts(line, "+OK")) {
+        return refuse(receiver, error, "it says what a NATS server does not say");
+    }
+    return 0;
+}
+
+/* Carries out what has come in whole. */
+static int take_input(struct mst_nats_receiver *receiver, struct mst_error *error)
+{
+    for (;;) {
+        const char *at = receiver->in.data + receiver->taken;
+        size_t left = receiver->in.length - receiver->taken;
+        const char *newline = left ? memchr(at, '\n', left) : NULL;
+        if (!newline)
+            return left > INFO_MAX ? refuse(receiver, error, "a line without end") : 0;
+        size_t size = (size_t)(newline - at) + 1;
+        struct mst_span line = {at, size > 1 && at[size - 2] == '\r' ? size - 2 : size - 1};
+        int code;
+        if (starts(line, "MSG ")) {
+            code = line.length > LINE_MAX_ ? MST_ENATS : take_message(receiver, line, size);
+            if (code == 0)
+                return 0;
+            code = code < 0 ? refuse(receiver, error, "a message line that cannot be read") : 0;
+        } else {
+            code = take_line(receiver, line, error);
+            receiver->taken += size;
+        }
+        if (code < 0)
+            return code;
+    }
+}
+
+/* One turn: waits, writes, reads. 1: `stop` spoke. */
+static int turn(struct mst_nats_receiver *receiver, int stop, uint64_t until, struct mst_error *error)
+{
+    int ready = wait_for(receiver, stop, until);
+    if (ready < 0)
+        return 1;
+    if (ready & POLLOUT && !send_output(receiver))
+        return refuse(receiver, error, strerror(errno));
+    if (!(ready & (POLLIN | POLLHUP | POLLERR)))
+        return 0;
+    bool open = fill_input(receiver);
+    int code = take_input(receiver, error);
+    if (code < 0)
+        return code;
+    if (!open)
+        return refuse(receiver, error, "the connection was closed");
+    if (receiver->out.failed || receiver->out.length > OUTPUT_MAX)
+        return refuse(receiver, error, "it does not take our answers");
+    return send_output(receiver) ? 0 : refuse(receiver, error, strerror(errno));
+}
+
+static int turn_until(struct mst_nats_receiver *receiver, bool (*met)(const struct mst_nats_receiver *receiver),
+                      uint64_t until, struct mst_error *error)
+{
+    while (!met(receiver)) {
+        if (mst_clock_monotonic() >= until)
+            return refuse(receiver, error, "no answer");
+        int code = turn(receiver, -1, until, error);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+static bool is_greeted(const struct mst_nats_receiver *receiver)
+{
+    return receiver->greeted;
+}
+
+static bool is_synced(const struct mst_nats_receiver *receiver)
+{
+    return receiver->pongs_due == 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ opening */
+
+static int open_socket(struct mst_nats_receiver *receiver, const struct addrinfo *address, uint64_t timeout)
+{
+    int one = 1, reason = 0;
+    socklen_t size = sizeof reason;
+    receiver->socket = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (receiver->socket < 0)
+        return errno;
+    struct pollfd poll_ = {.fd = receiver->socket, .events = POLLOUT};
+    if (connect(receiver->socket, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS)
+        reason = errno;
+    else if (poll(&poll_, 1, (int)(timeout / MST_NS_PER_MS)) <= 0)
+        reason = ETIMEDOUT;
+    else
+        getsockopt(receiver->socket, SOL_SOCKET, SO_ERROR, &reason, &size);
+    if (reason) {
+        close(receiver->socket);
+        receiver->socket = -1;
+        return reason;
+    }
+    setsockopt(receiver->socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return 0;
+}
+
+static int connect_place(struct mst_nats_receiver *receiver, const struct place *place, uint64_t timeout,
+                         struct mst_error *error)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    int code = getaddrinfo(place->host, place->port, &hints, &found);
+    if (code)
+        return refuse(receiver, error, gai_strerror(code));
+    code = ECONNREFUSED;
+    for (struct addrinfo *address = found; address && receiver->socket < 0; address = address->ai_next)
+        code = open_socket(receiver, address, timeout);
+    freeaddrinfo(found);
+    return receiver->socket < 0 ? refuse(receiver, error, strerror(code)) : 0;
+}
+
+static void put_member(struct mst_buffer *out, const char *key, const char *value)
+{
+    mst_buffer_appendf(out, ",\"%s\":", key);
+    mst_json_put_string(out, value, strlen(value));
+}
+
+static void put_connect(struct mst_nats_receiver *receiver, const struct place *place)
+{
+    struct mst_buffer *out = &receiver->out;
+    mst_buffer_append_string(out,
+                             "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"c\",\"version\":\"" MST_VERSION
+                             "\",\"name\":\"muster receiver\",\"headers\":false");
+    if (place->user[0] && place->password[0]) {
+        put_member(out, "user", place->user);
+        put_member(out, "pass", place->password);
+    } else if (place->user[0]) {
+        put_member(out, "auth_token", place->user);
+    }
+    mst_buffer_append_string(out, "}\r\n");
+}
+
+static void reset(struct mst_nats_receiver *receiver)
+{
+    if (receiver->socket >= 0)
+        close(receiver->socket);
+    receiver->socket = -1;
+    receiver->greeted = false;
+    receiver->pongs_due = 0;
+    receiver->taken = receiver->sent = 0;
+    mst_buffer_clear(&receiver->in);
+    mst_buffer_clear(&receiver->out);
+}
+
+static int try_server(struct mst_nats_receiver *receiver, const char *url, size_t length, uint64_t timeout,
+                      struct mst_error *error)
+{
+    struct place place;
+    uint64_t until = mst_clock_monotonic() + timeout;
+    reset(receiver);
+    copy_text(receiver->address, sizeof receiver->address, "(not a URL)", 11);
+    if (!read_place(&place, url, length))
+        return refuse(receiver, error, "not a server that a receiver can use");
+    snprintf(receiver->address, sizeof receiver->address, "%.200s:%s", place.host, place.port);
+    int code = connect_place(receiver, &place, timeout, error);
+    if (code == 0)
+        code = turn_until(receiver, is_greeted, until, error);
+    if (code)
+        return code;
+    put_connect(receiver, &place);
+    return mst_nats_receiver_sync(receiver, timeout, error);
+}
+
+int mst_nats_receiver_open(struct mst_nats_receiver **result, const char *servers, uint64_t timeout,
+                           struct mst_error *error)
+{
+    struct mst_nats_receiver *receiver = calloc(1, sizeof *receiver);
+    if (!receiver)
+        return mst_error_set(error, MST_ENOMEM, "no memory for a receiver");
+    receiver->socket = -1;
+    receiver->in.limit = MESSAGE_MAX + 2 * READ_SIZE;
+    int code = MST_ENATS;
+    while (*servers && code) {
+        size_t length = strcspn(servers, ",");
+        code = try_server(receiver, servers, length, timeout, error);
+        servers += length + (servers[length] == ',');
+    }
+    if (code) {
+        mst_nats_receiver_close(receiver);
+        return code;
+    }
+    *result = receiver;
+    return 0;
+}
+
+void mst_nats_receiver_close(struct mst_nats_receiver *receiver)
+{
+    reset(receiver);
+    mst_buffer_deinit(&receiver->in);
+    mst_buffer_deinit(&receiver->out);
+    free(receiver);
+}
+
+void mst_nats_receiver_subscribe(struct mst_nats_receiver *receiver, const char *subject, uint64_t number)
+{
+    mst_buffer_append_string(&receiver->out, "SUB ");
+    mst_buffer_append_string(&receiver->out, subject);
+    mst_buffer_append_byte(&receiver->out, ' ');
+    mst_buffer_append_u64(&receiver->out, number);
+    mst_buffer_append_string(&receiver->out, "\r\n");
+}
+
+int mst_nats_receiver_sync(struct mst_nats_receiver *receiver, uint64_t timeout, struct mst_error *error)
+{
+    mst_buffer_append_string(&receiver->out, "PING\r\n");
+    receiver->pongs_due++;
+    return turn_until(receiver, is_synced, mst_clock_monotonic() + timeout, error);
+}
+
+void mst_nats_receiver_answer(struct mst_nats_receiver *receiver, struct mst_span reply, struct mst_span text)
+{
+    struct mst_buffer *out = &receiver->out;
+    mst_buffer_append(out, "PUB ", 4);
+    mst_buffer_append(out, reply.data, reply.length);
+    mst_buffer_append_byte(out, ' ');
+    mst_buffer_append_u64(out, text.length);
+    mst_buffer_append(out, "\r\n", 2);
+    mst_buffer_append(out, text.data, text.length);
+    mst_buffer_append(out, "\r\n", 2);
+}
+
+int mst_nats_receiver_run(struct mst_nats_receiver *receiver, int stop,
+                          void (*message)(void *context, const struct mst_nats_received *message), void *context,
+                          struct mst_error *error)
+{
+    receiver->message = message;
+    receiver->context = context;
+    int code = take_input(receiver, error);
+    while (code == 0)
+        code = turn(receiver, stop, UINT64_MAX, error);
+    receiver->message = NULL;
+    return code > 0 ? 0 : code;
+}
