@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* The filter compiler: lua/muster/filter in a trusted state of its own, behind the compiler slot. One thread. */
+#include "core/compiler.h"
+
+struct mst_script_compiler;
+
+/* MST_ENOMEM, MST_EINTERNAL (the Lua modules do not load). */
+int mst_script_compiler_create(struct mst_script_compiler **compiler, struct mst_error *error);
+void mst_script_compiler_destroy(struct mst_script_compiler *compiler);
+
+/* The slot; borrows the compiler. */
+struct mst_compiler mst_script_compiler_slot(struct mst_script_compiler *compiler);
