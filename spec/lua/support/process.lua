@@ -17,7 +17,7 @@ end
 
 function M.directory()
   if not directory then
-    directory = assert(core.make_directory "muster-spec-")
+    directory = assert(core.make_directory "muster-spec")
     core.setenv("XDG_RUNTIME_DIR", directory)
   end
   return directory
@@ -171,7 +171,9 @@ end
 
 -- `muster serve` with `words`, ready.
 function M.serve(words, name)
-  local process = M.start_muster(name or "serve", words)
+  local full = { "serve" }
+  for _, word in ipairs(words) do full[#full + 1] = word end
+  local process = M.start_muster(name or "serve", full)
   M.wait_for(process, "muster serving on")
   return process
 end

@@ -1,0 +1,144 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- `muster enumerate`: lists what matches, page by page.
+local count = require "muster.cli.count"
+local failure = require "muster.cli.failure"
+local options = require "muster.cli.options"
+local output = require "muster.cli.output"
+local text = require "muster.cli.text"
+local core = require "muster.core"
+
+local M = {
+  name = "enumerate ls",
+  summary = "List the identities that match a filter.",
+  examples = [[
+  muster enumerate 'site == "hq" and battery < 20'
+  muster ls --sort site,-battery --limit 10
+  muster ls 'fw < semver"1.3"' --fields site,fw --json
+]],
+  details = [[
+On a terminal the list has aligned columns. Otherwise each line is id, seconds left of the lease (- for never) and
+metadata, separated by tabs; with --json each line is the identity as the server gives it.
+]],
+}
+
+local PAGE = 4000 -- of any order; smaller where the answer does not fit
+local SORTED = 10000 -- a sorted list has one page
+
+function M.setup(command)
+  command:argument("filter", "A filter; without one, all."):args "?"
+  options.filter(command)
+  options.option(command, "--limit", "<n>", "At most so many (default: all).")
+  options.option(command, "--sort", "<paths>", "Sort by these, e.g. region,-load (- for descending).")
+  options.option(command, "--fields", "<paths>", "Only these fields of the metadata.")
+  command:flag("--no-metadata", "Only ids and leases.")
+  command:flag("--count", "Only how many (as muster count).")
+  options.option(command, "--min-revision", "<n>", "Refuse unless the server has seen this revision.")
+  command:flag("--fail-empty", "Exit code 1 if nothing matches.")
+  options.output(command)
+  options.door(command)
+end
+
+local function split(given, name)
+  local parts = {}
+  for part in (given .. ","):gmatch "%s*(.-)%s*," do
+    if part == "" then failure.usage("%s %s: an empty path", name, given) end
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+
+-- One row's cells: id, lease, metadata or the fields asked for.
+local function cells(it, fields)
+  local row = { output.visible(text.value(it.id)), output.lease(text.value(it.expires_at)) }
+  if fields then
+    local found = text.members(it.metadata or "{}")
+    for _, path in ipairs(fields) do
+      local value = found[path]
+      row[#row + 1] = output.visible(value and text.one_line(value:match '^"([^"\\]*)"$' or value) or "-")
+    end
+  elseif it.metadata then
+    row[#row + 1] = output.visible(text.one_line(it.metadata))
+  end
+  return row
+end
+
+local function plain(it)
+  local expires_at = text.value(it.expires_at)
+  local left = expires_at and ("%d"):format(math.max(0, math.ceil((expires_at - core.now()) / 1000))) or "-"
+  local line = output.visible(text.value(it.id)) .. "\t" .. left
+  return it.metadata and line .. "\t" .. text.one_line(it.metadata) or line
+end
+
+local function show_page(identities, out, plan)
+  if out.json then
+    for _, identity in ipairs(identities) do out:line(text.one_line(identity)) end
+  elseif out.tty then
+    local rows = {}
+    for i, identity in ipairs(identities) do rows[i] = cells(text.members(identity), plan.fields) end
+    local heading = { "ID", "LEASE" }
+    for _, path in ipairs(plan.fields or {}) do heading[#heading + 1] = output.visible(path) end
+    if not plan.fields and plan.metadata then heading[3] = "METADATA" end
+    if #rows > 0 then out:table(heading, rows) end
+  else
+    for _, identity in ipairs(identities) do out:line(plain(text.members(identity))) end
+  end
+end
+
+local function body(plan, limit, cursor)
+  return text.object {
+    plan.filter, plan.params, { "limit", ("%d"):format(limit) }, { "cursor", cursor }, { "sort", plan.sort },
+    { "fields", plan.fields and text.list(plan.fields, "--fields") },
+    { "include_metadata", not plan.metadata and "false" or nil }, { "min_revision", plan.min_revision },
+  }
+end
+
+-- One page of at most `limit`, and the limit that its answer fitted in.
+local function fetch(door, plan, limit, cursor)
+  while true do
+    local answer = door:call("enumerate", body(plan, limit, cursor), plan.source, limit > 1 and "ETOOBIG" or nil)
+    if answer then return text.members(answer), limit end
+    limit = math.floor(limit / 2)
+  end
+end
+
+-- Pages through the list. Answers how many were listed, and how many match.
+local function list(door, plan, out)
+  local listed, total, cursor, page = 0, 0, nil, plan.sort and SORTED or PAGE
+  repeat
+    local wanted = math.min(page, plan.limit - listed)
+    local it, limit = fetch(door, plan, wanted, cursor)
+    if limit < wanted then page = limit end
+    if listed == 0 then
+      total = tonumber(it.total)
+      for _, warning in ipairs(text.elements(it.warnings)) do out:warn(text.value(warning)) end
+    end
+    local identities = text.elements(it.identities)
+    show_page(identities, out, plan)
+    listed = listed + #identities
+    cursor = it.next_cursor ~= "null" and it.next_cursor or nil
+  until not cursor or listed >= plan.limit
+  return listed, total
+end
+
+function M.run(args, out)
+  if args.count then return count.run(args, out) end
+  if args.no_metadata and args.fields then failure.usage "--no-metadata and --fields exclude each other" end
+  local plan = {
+    source = options.filter_source(args, args.filter),
+    limit = options.integer(args.limit, "--limit", 1) or math.huge,
+    fields = args.fields and split(args.fields, "--fields"),
+    sort = args.sort and text.list(split(args.sort, "--sort"), "--sort"),
+    metadata = not args.no_metadata,
+    min_revision = args.min_revision and ("%d"):format(options.integer(args.min_revision, "--min-revision")),
+  }
+  plan.filter, plan.params = options.filter_members(args, plan.source)
+  local door = options.open_door(args)
+  local listed, total = list(door, plan, out)
+  door:close()
+  if plan.sort and listed < total and listed < plan.limit then
+    out:warn(("sorted lists end after %s; %s match"):format(output.number(listed), output.number(total)))
+  end
+  return args.fail_empty and listed == 0 and failure.EXIT.refused or failure.EXIT.ok
+end
+
+return M

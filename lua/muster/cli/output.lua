@@ -1,0 +1,154 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What a command prints: data on standard output, everything else on standard error; colour and alignment only for
+-- people.
+local core = require "muster.core"
+local failure = require "muster.cli.failure"
+
+local Output = {}
+Output.__index = Output
+
+local M = {}
+
+local function set(name)
+  local value = os.getenv(name)
+  return value ~= nil and value ~= ""
+end
+
+-- --color, then NO_COLOR, then FORCE_COLOR and CLICOLOR_FORCE, then whether `descriptor` is a terminal.
+function M.wants_color(when, descriptor)
+  if when == "always" then return true end
+  if when == "never" or set "NO_COLOR" then return false end
+  if set "FORCE_COLOR" or set "CLICOLOR_FORCE" then return true end
+  return core.isatty(descriptor) and os.getenv "TERM" ~= "dumb"
+end
+
+-- `args`: color, json, quiet as parsed.
+function M.new(args)
+  return setmetatable({
+    json = args.json or false,
+    quiet = args.quiet or false,
+    tty = core.isatty(1),
+    color = M.wants_color(args.color, 1),
+    error_color = M.wants_color(args.color, 2),
+  }, Output)
+end
+
+local STYLES = { bold = 1, dim = 2, red = 31, green = 32, yellow = 33, cyan = 36 }
+
+local function paint(on, style, text)
+  return on and ("\27[%dm%s\27[0m"):format(STYLES[style], text) or text
+end
+
+function Output:paint(style, text)
+  return paint(self.color, style, text)
+end
+
+local function escape(c)
+  if #c == 2 then return ("\\u%04x"):format(c:byte(2)) end
+  local short = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+  return short[c] or ("\\x%02x"):format(c:byte())
+end
+
+-- Foreign text for one line of a terminal or a table: control characters (C0, DEL, C1) become visible.
+function M.visible(text)
+  return (text:gsub("[%z\1-\31\127]", escape):gsub("\194[\128-\159]", escape))
+end
+
+local EPIPE = 32
+
+-- Raises when standard output is gone; a closed pipe ends the program without a word.
+local function written(ok, message, number)
+  if ok then return end
+  failure.raise { exit = failure.EXIT.refused, code = "EIO", silent = number == EPIPE,
+                  message = "cannot write to standard output: " .. tostring(message) }
+end
+
+-- Methods, though they need no self: every command has an output, none has io.stdout.
+function Output.write(_, ...)
+  written(io.stdout:write(...))
+end
+
+function Output.flush()
+  written(io.stdout:flush())
+end
+
+function Output:line(text)
+  self:write(text, "\n")
+end
+
+-- A remark for people, on standard error; not with --quiet.
+function Output:note(text)
+  if not self.quiet then io.stderr:write(text, "\n") end
+end
+
+function Output:warn(text)
+  if self.quiet then return end
+  io.stderr:write(paint(self.error_color, "yellow", "muster: warning: "), M.visible(text), "\n")
+end
+
+function Output:warnings(list)
+  for _, text in ipairs(list or {}) do self:warn(text) end
+end
+
+-- A failure (failure.lua): one line on standard error, the object on standard output with --json.
+function Output:failure(f)
+  if f.silent then return end
+  local hint = f.hint and not f.message:find(f.hint, 1, true) and "; " .. f.hint or ""
+  io.stderr:write(paint(self.error_color, "red", "muster: "), M.visible(f.message .. hint), "\n")
+  for _, line in ipairs(f.lines or {}) do io.stderr:write(M.visible(line), "\n") end
+  if self.json then
+    io.stdout:write(f.raw or core.json_encode(f.bare or failure.object(f)), "\n")
+  end
+end
+
+local function width(text)
+  return #text:gsub("\27%[%d+m", ""):gsub("[\128-\191]", "")
+end
+
+-- Aligned columns with a heading; the last column is not padded.
+function Output:table(heading, rows)
+  local widths = {}
+  for column, title in ipairs(heading) do
+    widths[column] = width(title)
+    for _, row in ipairs(rows) do widths[column] = math.max(widths[column], width(row[column])) end
+  end
+  local function put(row, style)
+    local cells = {}
+    for column, cell in ipairs(row) do
+      local pad = column < #row and (" "):rep(widths[column] - width(cell)) or ""
+      cells[column] = (style and self:paint(style, cell) or cell) .. pad
+    end
+    self:line(table.concat(cells, "  "))
+  end
+  put(heading, "bold")
+  for _, row in ipairs(rows) do put(row) end
+end
+
+-- Seconds as people read them: 0.8 ms, 5.00 s, 4m12s, 3h5m, 2d4h.
+function M.duration(seconds)
+  if seconds < 1 then return ("%.1f ms"):format(seconds * 1000) end
+  if seconds < 60 then return ("%.2f s"):format(seconds) end
+  local whole = math.floor(seconds + 0.5)
+  if whole < 3600 then return ("%dm%ds"):format(whole / 60, whole % 60) end
+  if whole < 86400 then return ("%dh%dm"):format(whole / 3600, whole % 3600 / 60) end
+  return ("%dd%dh"):format(whole / 86400, whole % 86400 / 3600)
+end
+
+-- The rest of a lease: 48s, 4m12s, 2d4h.
+function M.lease(expires_at)
+  if not expires_at then return "never" end
+  local seconds = math.max(0, math.ceil((expires_at - core.now()) / 1000))
+  return seconds < 60 and seconds .. "s" or M.duration(seconds)
+end
+
+function M.time(milliseconds)
+  return milliseconds and os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(milliseconds / 1000)) or "-"
+end
+
+-- 12345 as 12,345.
+function M.number(n)
+  local text = ("%d"):format(n):reverse():gsub("(%d%d%d)", "%1,"):reverse()
+  return (text:gsub("^,", ""))
+end
+
+return M

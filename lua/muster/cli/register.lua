@@ -1,0 +1,143 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- `muster register`: one identity, or many from standard input.
+local core = require "muster.core"
+local failure = require "muster.cli.failure"
+local options = require "muster.cli.options"
+local output = require "muster.cli.output"
+local text = require "muster.cli.text"
+
+local M = {
+  name = "register",
+  summary = "Register an identity, renew its lease, or replace its metadata.",
+  examples = [[
+  muster register sensor-1 -m '{"site":"hq","battery":12}' --ttl 5m
+  muster register sensor-1 -m @metadata.json --create
+  muster register --stdin < fleet.ndjson      one body a line: {"id":"a","metadata":{},"ttl":60}
+]],
+  details = [[
+With --stdin, lines are registered in batches of 500; what was refused is listed with its line number, and the exit code
+is 1 if anything was.
+]],
+}
+
+local BATCH = 500
+local BATCH_BYTES = 768 * 1024 -- a request may have 1 MiB
+local LINE_BYTES = 64 * 1024
+
+function M.setup(command)
+  command:argument("id", "The identity, 1 to 255 bytes."):args "?"
+  options.option(command, "-m --metadata", "<json>", "A JSON object, or @FILE (default: {}).")
+  options.option(command, "--ttl", "<time>", "Lease: seconds, 5m, 1h30m, or never (default: 5m).")
+  options.option(command, "--gateway", "<name>", "The gateway that serves it.")
+  options.option(command, "--mode", "<mode>", "upsert, create or replace (default: upsert).")
+  command:flag("--create", "Short for --mode create: fail if it is alive.")
+  command:flag("--replace", "Short for --mode replace: whoever owns it.")
+  options.option(command, "--owner", "<token>", "An upsert of what another owner holds is refused.")
+  options.option(command, "--if-revision", "<n>", "Only at this revision (0: only if it is not there).")
+  command:flag("--stdin", "Read bodies from standard input, one JSON object a line.")
+  options.output(command)
+  options.door(command)
+end
+
+local function mode(args)
+  local given = { args.mode, args.create and "create" or nil, args.replace and "replace" or nil }
+  local chosen
+  for i = 1, 3 do
+    if given[i] and chosen and given[i] ~= chosen then failure.usage("--%s contradicts mode %s", given[i], chosen) end
+    chosen = chosen or given[i]
+  end
+  return chosen and text.quote(chosen, "--mode")
+end
+
+-- The body for one identity from the command line.
+function M.body(args, id)
+  return text.object {
+    { "id", text.quote(id, "id", "EID") },
+    { "metadata", args.metadata and options.json_argument(args.metadata, "metadata", "object") },
+    { "ttl", options.duration_json(args.ttl, "--ttl") },
+    { "gateway", args.gateway and text.quote(args.gateway, "--gateway") },
+    { "mode", mode(args) },
+    { "owner", args.owner and text.quote(args.owner, "--owner") },
+    { "if_revision", args.if_revision and ("%d"):format(options.integer(args.if_revision, "--if-revision")) },
+  }
+end
+
+local function show(answer, out)
+  if out.json then return out:line(answer) end
+  if out.quiet then return end
+  local it = text.members(answer)
+  local done = it.created == "true" and "registered" or "renewed"
+  local lease = output.lease(text.value(it.expires_at))
+  out:line(("%s %s   revision %s   lease %s"):format(done, output.visible(text.value(it.id)), it.revision, lease))
+end
+
+-- Standard input ------------------------------------------------------------------------------------------------------
+
+local function reject(state, number, code, message)
+  state.rejected = state.rejected + 1
+  if state.out.json then
+    state.out:line(core.json_encode { line = number, error = { code = code, message = message } })
+  else
+    io.stderr:write(("line %d: %s: %s\n"):format(number, code, output.visible(message)))
+  end
+end
+
+local function send(state)
+  if #state.lines == 0 then return end
+  local answers = text.elements(state.door:call("register", "[" .. table.concat(state.lines, ",") .. "]"))
+  for i, answer in ipairs(answers) do
+    local refused = text.members(answer).error
+    if refused then
+      local e = text.members(refused)
+      reject(state, state.numbers[i], text.value(e.code), text.value(e.message))
+    else
+      state.accepted = state.accepted + 1
+      if state.out.json then state.out:line(answer) end
+    end
+  end
+  state.lines, state.numbers, state.bytes = {}, {}, 0
+end
+
+local function take(state, number, line)
+  if line:find "^%s*$" then return end
+  if #line > LINE_BYTES then return reject(state, number, "ETOOBIG", "the line is longer than 64 KiB") end
+  local body = line:match "^%s*(.-)%s*$"
+  local value, message = core.json_decode(body)
+  if value == nil then return reject(state, number, "EJSON", tostring(message)) end
+  if body:byte() ~= 123 then return reject(state, number, "EINVAL", "expected a JSON object") end
+  if state.bytes + #body > BATCH_BYTES then send(state) end
+  state.lines[#state.lines + 1], state.numbers[#state.numbers + 1] = body, number
+  state.bytes = state.bytes + #body + 1
+  if #state.lines == BATCH then send(state) end
+end
+
+local function run_stdin(args, out)
+  for _, name in ipairs { "id", "metadata", "ttl", "gateway", "mode", "owner", "if_revision" } do
+    if args[name] then failure.usage("--stdin takes everything from its lines; leave out %s", name) end
+  end
+  local state = { out = out, lines = {}, numbers = {}, bytes = 0, accepted = 0, rejected = 0 }
+  state.door = options.open_door(args)
+  local number = 0
+  for line in io.stdin:lines() do
+    number = number + 1
+    take(state, number, line)
+  end
+  send(state)
+  state.door:close()
+  if not out.json and not out.quiet then
+    out:line(("%s accepted, %s rejected"):format(output.number(state.accepted), output.number(state.rejected)))
+  end
+  return state.rejected > 0 and failure.EXIT.refused or failure.EXIT.ok
+end
+
+function M.run(args, out)
+  if args.stdin then return run_stdin(args, out) end
+  if not args.id then failure.usage "give an id, or --stdin (see muster register --help)" end
+  local body = M.body(args, args.id)
+  local door = options.open_door(args)
+  show(door:call("register", body), out)
+  door:close()
+  return failure.EXIT.ok
+end
+
+return M
