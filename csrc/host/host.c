@@ -270,7 +270,7 @@ void mst_host_step(struct mst_host *host, unsigned milliseconds)
     bool over = false;
     struct mst_timer timer = { .fire = step_over, .owner = &over };
     mst_timers_set(&host->loop.timers, &timer, mst_clock_monotonic() + milliseconds * MST_NS_PER_MS);
-    uv_run(host->loop.uv, UV_RUN_ONCE);
+    mst_loop_turn(&host->loop);
     mst_timers_cancel(&host->loop.timers, &timer);
 }
 
@@ -317,6 +317,8 @@ static void close_slots(void *context)
         mst_service_destroy(host->service);
     if (host->control)
         mst_control_server_destroy(host->control);
+    while (host->receivers)
+        mst_receiver_close(host->receivers);
     host->closing_slots = 1 + (host->registry != NULL) + (host->messaging != NULL);
     if (host->messaging)
         host->messaging->ops->close(host->messaging, slot_closed, host);
@@ -334,6 +336,8 @@ void mst_host_close(struct mst_host *host, void (*closed)(void *context), void *
     mst_timers_cancel(&host->loop.timers, &host->ready_timer);
     if (host->control)
         mst_control_server_refuse(host->control);
+    if (host->service)
+        mst_service_refuse(host->service);
     mst_coordinator_drain(host->coordinator, DRAIN_GRACE, close_slots, host);
 }
 

@@ -26,6 +26,7 @@ struct mst_host {
     struct mst_messaging *messaging;
     struct mst_control_server *control; /* NULL: no socket */
     struct mst_service *service;        /* NULL: no NATS service */
+    struct mst_receiver *receivers;     /* open ones; closed with the host */
     char *prefix;
     bool stop;
 

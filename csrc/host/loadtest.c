@@ -319,7 +319,7 @@ static void verdict(struct mst__load *load, struct mst_buffer *report, int *exit
     if (!load->options.json)
         mst__load_report_text(load, stdout);
     if (load->left_behind)
-        mst__load_say(load, "namespace %s could not be removed from the registry", load->namespace_);
+        fprintf(stderr, "muster: namespace %s could not be removed from the registry\n", load->namespace_);
     failed = mst__load_thresholds_failed(load);
     *exit_code = load->signal ? 128 + load->signal : failed ? 99 : 0;
 }

@@ -24,6 +24,8 @@ static void put_run(const struct mst__load *load, struct mst_buffer *out)
     mst_buffer_append_string(out, "\"run\":{");
     put_text(out, "id", load->run);
     mst_buffer_append_byte(out, ',');
+    put_text(out, "namespace", load->namespace_);
+    mst_buffer_appendf(out, ",\"left_behind\":%s,", load->left_behind ? "true" : "false");
     put_text(out, "mode", options->mode);
     mst_buffer_append_byte(out, ',');
     put_text(out, "version", mst_version());

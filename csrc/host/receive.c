@@ -11,7 +11,18 @@ struct mst_receiver {
     struct mst_host *host;
     mst_message_cb *message;
     void *context;
+    struct mst_receiver *next, **link; /* of the host's list */
 };
+
+static void enlist(struct mst_receiver *receiver)
+{
+    struct mst_host *host = receiver->host;
+    receiver->next = host->receivers;
+    receiver->link = &host->receivers;
+    if (receiver->next)
+        receiver->next->link = &receiver->next;
+    host->receivers = receiver;
+}
 
 int mst__host_subject(const struct mst_host *host, struct mst_buffer *subject, const char *namespace_, const char *name,
                       size_t length, bool gateway, struct mst_error *error)
@@ -63,8 +74,10 @@ struct mst_receiver *mst_host_receive(struct mst_host *host, const char *namespa
         receiver->context = context;
         code = start(receiver, namespace_, name, name_length, as_gateway != 0, &error);
     }
-    if (code == 0)
+    if (code == 0) {
+        enlist(receiver);
         return receiver;
+    }
     if (why && why_size)
         snprintf(why, why_size, "%s", error.message[0] ? error.message : mst_error_text(code));
     free(receiver);
@@ -77,6 +90,9 @@ void mst_receiver_close(struct mst_receiver *receiver)
         return;
     struct mst_messaging *messaging = receiver->host->messaging;
     messaging->ops->unlisten(messaging, &receiver->listener);
+    *receiver->link = receiver->next;
+    if (receiver->next)
+        receiver->next->link = receiver->link;
     free(receiver);
 }
 

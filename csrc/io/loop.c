@@ -143,6 +143,12 @@ void mst_loop_run(struct mst_loop *loop, const bool *stop)
     loop->stop = outer;
 }
 
+void mst_loop_turn(struct mst_loop *loop)
+{
+    follow_timers(loop);
+    uv_run(loop->uv, UV_RUN_ONCE);
+}
+
 void mst_loop_close(struct mst_loop *loop, void (*closed)(struct mst_loop *loop))
 {
     loop->closed = closed;

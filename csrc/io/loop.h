@@ -35,6 +35,9 @@ int mst_loop_init(struct mst_loop *loop, uv_loop_t *uv);
 /* Runs until `*stop` is true or nothing is left to do. For an owned loop, or a borrowed one that nobody else runs. */
 void mst_loop_run(struct mst_loop *loop, const bool *stop);
 
+/* One turn: waits for the next event or timer, and handles what there is. */
+void mst_loop_turn(struct mst_loop *loop);
+
 /*
  * For a borrowed loop that its owner goes on running, and from a callback of it: closes the loop's own handles and
  * calls `closed` when that is done, from where `loop` may be freed.
