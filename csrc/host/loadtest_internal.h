@@ -23,7 +23,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
-#include <uv.h>
 
 #include "base/buffer.h"
 #include "base/hdr.h"

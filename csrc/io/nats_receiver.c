@@ -382,7 +382,7 @@ static int try_server(struct mst_nats_receiver *receiver, const char *url, size_
     return mst_nats_receiver_sync(receiver, timeout, error);
 }
 
-int mst_nats_receiver_open(struct mst_nats_receiver **result, const char *servers, uint64_t timeout,
+int mst_nats_receiver_open(struct mst_nats_receiver **made, const char *servers, uint64_t timeout,
                            struct mst_error *error)
 {
     struct mst_nats_receiver *receiver = calloc(1, sizeof *receiver);
@@ -390,7 +390,7 @@ int mst_nats_receiver_open(struct mst_nats_receiver **result, const char *server
         return mst_error_set(error, MST_ENOMEM, "no memory for a receiver");
     receiver->socket = -1;
     receiver->in.limit = MESSAGE_MAX + 2 * READ_SIZE;
-    int code = MST_ENATS;
+    int code = mst_error_set(error, MST_ENATS, "receiver: no NATS server was given");
     while (*servers && code) {
         size_t length = strcspn(servers, ",");
         code = try_server(receiver, servers, length, timeout, error);
@@ -400,7 +400,7 @@ int mst_nats_receiver_open(struct mst_nats_receiver **result, const char *server
         mst_nats_receiver_close(receiver);
         return code;
     }
-    *result = receiver;
+    *made = receiver;
     return 0;
 }
 

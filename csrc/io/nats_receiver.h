@@ -25,7 +25,7 @@ struct mst_nats_received {
  * Connects to the first of the comma-separated URLs that takes it, each within `timeout` ns. MST_ENATS with one line
  * that names the last server and the reason, MST_ENOMEM.
  */
-int mst_nats_receiver_open(struct mst_nats_receiver **receiver, const char *servers, uint64_t timeout,
+int mst_nats_receiver_open(struct mst_nats_receiver **made, const char *servers, uint64_t timeout,
                            struct mst_error *error);
 void mst_nats_receiver_close(struct mst_nats_receiver *receiver);
 
