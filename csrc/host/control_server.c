@@ -158,7 +158,7 @@ static int bind_socket(int fd, const struct sockaddr_un *address, struct stat *m
 static int open_socket(struct mst_control_server *server, struct mst_error *error)
 {
     struct sockaddr_un address;
-    struct stat made;
+    struct stat made = {0};
     int code = fill_address(&address, server->path, error);
     if (code)
         return code;

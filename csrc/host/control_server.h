@@ -31,7 +31,7 @@ struct mst_host;
 struct mst_control_server;
 
 /* Listens; MST_ECONFIG (in use, no such folder, path too long ...), MST_ENOMEM or 0. */
-int mst_control_server_create(struct mst_control_server **server, struct mst_host *host, const char *path,
+int mst_control_server_create(struct mst_control_server **made, struct mst_host *host, const char *path,
                               struct mst_error *error);
 
 /* No new connections and no new calls (MST_ECLOSED); calls under way are still answered. */

@@ -36,7 +36,7 @@ static void tell_ready(struct mst_timer *timer, void *owner)
 {
     (void)timer;
     struct mst_host *host = owner;
-    struct mst_buffer json = { 0 };
+    struct mst_buffer json = {0};
     if (host->ready_status)
         mst_json_put_error(&json, &host->ready_error);
     else
@@ -127,9 +127,8 @@ static const char *copy_into(char **cursor, const char *text)
 
 static struct pending_nats *keep_nats_options(struct mst_host *host, const struct mst_host_options *given)
 {
-    const char *texts[] = { given->nats_servers,   given->nats_user,      given->nats_password,
-                            given->nats_token,     given->nats_credentials_file,
-                            given->nats_nkey_file, given->nats_ca_file };
+    const char *texts[] = {given->nats_servers,          given->nats_user,      given->nats_password, given->nats_token,
+                           given->nats_credentials_file, given->nats_nkey_file, given->nats_ca_file};
     const char *copies[sizeof texts / sizeof *texts];
     size_t room = 1;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -143,14 +142,14 @@ static struct pending_nats *keep_nats_options(struct mst_host *host, const struc
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         copies[i] = copy_into(&cursor, texts[i]);
     pending->host = host;
-    pending->options = (struct mst_nats_options){ .servers = copies[0],
-                                                  .user = copies[1],
-                                                  .password = copies[2],
-                                                  .token = copies[3],
-                                                  .credentials_file = copies[4],
-                                                  .nkey_file = copies[5],
-                                                  .ca_file = copies[6],
-                                                  .name = "muster" };
+    pending->options = (struct mst_nats_options){.servers = copies[0],
+                                                 .user = copies[1],
+                                                 .password = copies[2],
+                                                 .token = copies[3],
+                                                 .credentials_file = copies[4],
+                                                 .nkey_file = copies[5],
+                                                 .ca_file = copies[6],
+                                                 .name = "muster"};
     return pending;
 }
 
@@ -160,12 +159,12 @@ static int start_slots(struct mst_host *host, const struct mst_host_options *opt
     if (!pending)
         return MST_ENOMEM;
     if (options->redis_host) {
-        struct mst_redis_options redis = { .host = options->redis_host,
-                                           .port = options->redis_port ? options->redis_port : 6379,
-                                           .database = options->redis_database,
-                                           .user = options->redis_user,
-                                           .password = options->redis_password,
-                                           .prefix = host->prefix };
+        struct mst_redis_options redis = {.host = options->redis_host,
+                                          .port = options->redis_port ? options->redis_port : 6379,
+                                          .database = options->redis_database,
+                                          .user = options->redis_user,
+                                          .password = options->redis_password,
+                                          .prefix = host->prefix};
         host->registry = mst_redis_registry_open(&host->loop, host->log, &redis, redis_ready, pending);
         if (host->registry)
             return 0;
@@ -189,11 +188,11 @@ static int init_parts(struct mst_host *host, const struct mst_host_options *opti
             mst_log_write(host->log, MST_LOG_ERROR, "host", "cannot start", "error", error.message, NULL);
         return MST_ENOMEM;
     }
-    struct mst_coordinator_options coordinator = { .timers = &host->loop.timers,
-                                                   .log = host->log,
-                                                   .compiler = mst_script_compiler_slot(host->compiler),
-                                                   .prefix = host->prefix,
-                                                   .max_identities = options->max_identities };
+    struct mst_coordinator_options coordinator = {.timers = &host->loop.timers,
+                                                  .log = host->log,
+                                                  .compiler = mst_script_compiler_slot(host->compiler),
+                                                  .prefix = host->prefix,
+                                                  .max_identities = options->max_identities};
     host->coordinator = mst_coordinator_create(&coordinator);
     return host->coordinator ? 0 : MST_ENOMEM;
 }
@@ -233,12 +232,13 @@ struct mst_host *mst_host_open(const struct mst_host_options *options, struct uv
     }
     host->ready = ready;
     host->ready_context = context;
-    host->ready_timer = (struct mst_timer){ .fire = tell_ready, .owner = host };
+    host->ready_timer = (struct mst_timer){.fire = tell_ready, .owner = host};
     host->prefix = strdup(prefix);
     if (!host->prefix || init_parts(host, options, (enum mst_log_level)level) || start_slots(host, options)) {
         free_host(host);
         return NULL;
     }
+    mst_loop_sync(&host->loop);
     return host;
 }
 
@@ -246,6 +246,7 @@ void mst_host_call(struct mst_host *host, const char *verb, const char *namespac
                    mst_answer_cb *done, void *context)
 {
     mst_coordinator_call(host->coordinator, verb, namespace_, body, length, done, context);
+    mst_loop_sync(&host->loop);
 }
 
 void mst_host_run(struct mst_host *host)
@@ -268,7 +269,7 @@ static void step_over(struct mst_timer *timer, void *owner)
 void mst_host_step(struct mst_host *host, unsigned milliseconds)
 {
     bool over = false;
-    struct mst_timer timer = { .fire = step_over, .owner = &over };
+    struct mst_timer timer = {.fire = step_over, .owner = &over};
     mst_timers_set(&host->loop.timers, &timer, mst_clock_monotonic() + milliseconds * MST_NS_PER_MS);
     mst_loop_turn(&host->loop);
     mst_timers_cancel(&host->loop.timers, &timer);
@@ -332,13 +333,14 @@ void mst_host_close(struct mst_host *host, void (*closed)(void *context), void *
     host->closing = true;
     host->closed = closed;
     host->closed_context = context;
-    host->closed_timer = (struct mst_timer){ .fire = tell_closed, .owner = host };
+    host->closed_timer = (struct mst_timer){.fire = tell_closed, .owner = host};
     mst_timers_cancel(&host->loop.timers, &host->ready_timer);
     if (host->control)
         mst_control_server_refuse(host->control);
     if (host->service)
         mst_service_refuse(host->service);
     mst_coordinator_drain(host->coordinator, DRAIN_GRACE, close_slots, host);
+    mst_loop_sync(&host->loop);
 }
 
 void mst_host_free(struct mst_host *host)

@@ -4,8 +4,8 @@
 /*
  * The inside of a host: who owns what. Public functions are in include/muster.h; these are for the rest of this layer.
  *
- * Shutdown, in order: refuse calls and drain the coordinator, close the doors (socket server, service), close messaging and
- * registry, run the loop until their handles are gone, then free the coordinator, the compiler, the loop.
+ * Shutdown, in order: refuse calls and drain the coordinator, close the doors (socket server, service), close messaging
+ * and registry, run the loop until their handles are gone, then free the coordinator, the compiler, the loop.
  */
 #include "base/log.h"
 #include "core/coordinator.h"
@@ -39,12 +39,15 @@ struct mst_host {
     void (*closed)(void *context);
     void *closed_context;
     bool closing;
-    bool finished; /* everything but the loop is closed */
+    bool finished;          /* everything but the loop is closed */
     unsigned closing_slots; /* slots whose closing is awaited */
     struct mst_timer closed_timer;
 };
 
-/* Appends the subject of an identity (`kind` "to") or a gateway ("via"), NUL-terminated. MST_EID, MST_ENAMESPACE, MST_EINVAL. */
+/*
+ * Appends the subject of an identity (`kind` "to") or a gateway ("via"), NUL-terminated. MST_EID, MST_ENAMESPACE,
+ * MST_EINVAL.
+ */
 int mst__host_subject(const struct mst_host *host, struct mst_buffer *subject, const char *namespace_, const char *name,
                       size_t length, bool gateway, struct mst_error *error);
 

@@ -282,6 +282,7 @@ static int make_shared(struct mst__load_receivers *receivers)
     size_t tallies = receivers->identities * sizeof(struct mst__load_tally);
     size_t arrivals = receivers->multicasts * sizeof *receivers->arrivals;
     receivers->shared_size = sizeof *receivers->shared + tallies + arrivals;
+    // cppcheck-suppress invalidFunctionArg ; a mapping without a file has descriptor -1
     void *memory = mmap(NULL, receivers->shared_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return MST_ENOMEM;

@@ -2,20 +2,22 @@
 #pragma once
 
 /*
- * The Lua module muster.core: what lua/muster is built on. Expected failure is `nil, message, code`; wrong argument types throw.
+ * The Lua module muster.core: what lua/muster is built on. Expected failure is `nil, message, code`; wrong argument
+ * types throw.
  *
  * Hosts and clients share one set of methods ("door"):
  *
- *   core.open(options) -> host          runs a coordinator in this process; waits until it is ready. Options, all optional:
- *                                       redis_host redis_port redis_db redis_user redis_password nats_servers nats_user
- *                                       nats_password nats_token nats_credentials_file nats_nkey_file nats_ca_file prefix
- *                                       log_level log_json max_identities
+ *   core.open(options) -> host          runs a coordinator in this process; waits until it is ready. Options, all
+ *                                       optional: redis_host redis_port redis_db redis_user redis_password
+ *                                       nats_servers nats_user nats_password nats_token nats_credentials_file
+ *                                       nats_nkey_file nats_ca_file prefix log_level log_json max_identities
  *   core.connect{socket=PATH, timeout=SECONDS} -> client       of a coordinator elsewhere, by its control socket
  *   core.connect{nats_servers=URLS, prefix=, timeout=, nats_user= ...} -> client       by its NATS service
  *
  *   door:call(verb, namespace, body) -> json | nil, error_json, code         body and answers are JSON text; waits
  *   door:start(verb, namespace, body, fn)                                    fn(json, code): code nil on success
- *   door:receive(namespace, "to"|"via", name, fn) -> true                    fn(payload, reply, subject); reply nil: no answer wanted
+ *   door:receive(namespace, "to"|"via", name, fn) -> true                    fn(payload, reply, subject); without a
+ *                                                                            reply no answer is wanted
  *   door:acknowledge(reply, text)
  *   door:run([seconds]) -> "stop" | "SIGINT" | "SIGTERM" | "lost" | "timeout"       runs the loop
  *   door:stop()                         ends run; from a callback
@@ -26,17 +28,20 @@
  *
  * An error thrown by a callback ends the running `run` or `call`, which rethrows it.
  *
- *   core.json_encode(value) -> text     tables with a sequence part are arrays; an empty table is {} unless made by core.array
- *   core.json_decode(text) -> value     arrays keep the metatable of core.array; null is core.null; numbers are Lua numbers
+ *   core.json_encode(value) -> text     tables with a sequence part are arrays; an empty table is {} unless made by
+ *                                       core.array
+ *   core.json_decode(text) -> value     arrays keep the metatable of core.array; null is core.null; numbers are Lua
+ *                                       numbers
  *   core.array(table) -> table          core.null
  *
  *   core.matcher{program=, params=JSON, now=MILLISECONDS} -> matcher | nil, message, code
  *   matcher:test(line) -> boolean | nil, message, code          a line is a record {"id","metadata",...} or bare metadata
  *   core.regex_check(pattern) -> true | nil, message, offset
  *
- *   core.spawn{argv = {...}, stdout = PATH, directory = PATH} -> pid        stdin /dev/null, stderr to stdout's file; dies with us
+ *   core.spawn{argv = {...}, stdout = PATH, directory = PATH} -> pid        stdin /dev/null, stderr to stdout's file;
+ *                                                                           dies with us
  *   core.kill(pid, signal) core.wait(pid, seconds) -> exited, status       status: exit code, or 128 + signal
- *   core.free_port() -> number          core.make_directory(prefix) -> path       core.remove_tree(path)  (only what it made)
+ *   core.free_port() -> number          core.make_directory(prefix) -> path       core.remove_tree(path)  what it made
  *   core.sleep(seconds) core.now() -> ms  core.monotonic() -> seconds  core.isatty(fd)  core.pid()  core.rss() -> bytes
  *   core.mkdir(path, mode) -> true (also where it is there and ours)  core.setenv(name, value)  core.uid()
  *

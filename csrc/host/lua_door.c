@@ -2,8 +2,8 @@
 
 /*
  * Hosts and clients for Lua: one userdata with the same methods for both ("door"). Calls from Lua wait by running the
- * door's own loop; callbacks run Lua in the state that is waiting. An error thrown by a callback is kept and thrown again where the
- * loop was entered.
+ * door's own loop; callbacks run Lua in the state that is waiting. An error thrown by a callback is kept and thrown
+ * again where the loop was entered.
  */
 #include <lauxlib.h>
 #include <signal.h>
@@ -170,8 +170,10 @@ static struct pending *hold(lua_State *L, struct door *door, int function)
 {
     luaL_checktype(L, function, LUA_TFUNCTION);
     struct pending *pending = calloc(1, sizeof *pending);
-    if (!pending)
+    if (!pending) {
         luaL_error(L, "out of memory");
+        return NULL; /* not reached */
+    }
     pending->door = door;
     lua_pushvalue(L, function);
     pending->function = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -493,9 +495,9 @@ static int connect_client(lua_State *L)
     }
     door->loop = &door->own;
     door->closed = false;
-    door->client =
-        socket ? mst_client_open_socket(door->loop, socket, timeout, note_answer, &ready)
-               : mst_client_open_nats(door->loop, door->log, &nats, prefix ? prefix : "muster", timeout, note_answer, &ready);
+    door->client = socket ? mst_client_open_socket(door->loop, socket, timeout, note_answer, &ready)
+                          : mst_client_open_nats(door->loop, door->log, &nats, prefix ? prefix : "muster", timeout,
+                                                 note_answer, &ready);
     if (!door->client)
         return luaL_error(L, "out of memory");
     mst_client_on_lost(door->client, on_lost, door);
@@ -562,18 +564,10 @@ static int status(lua_State *L)
 
 void mst__lua_open_door(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"call", call},
-                                       {"start", start},
-                                       {"receive", receive},
-                                       {"acknowledge", acknowledge},
-                                       {"run", run},
-                                       {"stop", stop},
-                                       {"close", close_method},
-                                       {"listen", listen_socket},
-                                       {"serve", serve},
-                                       {"status", status},
-                                       {"__gc", close_method},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"call", call},   {"start", start},   {"receive", receive},    {"acknowledge", acknowledge},
+        {"run", run},     {"stop", stop},     {"close", close_method}, {"listen", listen_socket},
+        {"serve", serve}, {"status", status}, {"__gc", close_method},  {NULL, NULL}};
     luaL_newmetatable(L, DOOR);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");

@@ -83,7 +83,12 @@ static int decode(lua_State *L)
     mst_json_parser_destroy(parser);
     if (code) {
         mst_buffer_deinit(&packed);
-        return mst__lua_fail(L, &error);
+        int results = mst__lua_fail(L, &error);
+        if (error.has_position) {
+            lua_pushfstring(L, "%s at line %d, column %d", error.message, (int)error.line, (int)error.column);
+            lua_replace(L, -3);
+        }
+        return results;
     }
     /* A userdata of Lua's own keeps the bytes, so that an error thrown while pushing leaks nothing. */
     void *bytes = lua_newuserdata(L, packed.length);

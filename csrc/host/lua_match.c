@@ -9,6 +9,7 @@
 #include "host/lua_internal.h"
 #include "match/program.h"
 #include "model/value.h"
+#include "script/compiler.h"
 
 #define MATCHER "muster.matcher"
 
@@ -65,7 +66,8 @@ static int create(lua_State *L)
     matcher->parser = mst_json_parser_create();
     int code = matcher->parser ? 0 : mst_error_set(&error, MST_ENOMEM, "out of memory");
     if (!code && parameters)
-        code = mst_json_parse(matcher->parser, parameters, parameters_length, &line_limits, &matcher->parameters, &error);
+        code =
+            mst_json_parse(matcher->parser, parameters, parameters_length, &line_limits, &matcher->parameters, &error);
     if (!code)
         code = mst_program_load(&matcher->program, program, length, &error);
     if (!code)
@@ -94,8 +96,8 @@ static struct mst_span text_of(const uint8_t *record, const char *name)
 /* A record has an object `metadata` and no other keys than a record's; everything else is metadata itself. */
 static bool is_record(const uint8_t *object)
 {
-    static const char *const keys[] = {"id",         "namespace",  "metadata",      "gateway",    "owner",
-                                       "revision",   "created",    "registered_at", "updated_at", "expires_at"};
+    static const char *const keys[] = {"id",       "namespace", "metadata",      "gateway",    "owner",
+                                       "revision", "created",   "registered_at", "updated_at", "expires_at"};
     const uint8_t *metadata = mst_value_get(object, "metadata", 8);
     if (!metadata || mst_value_tag(metadata) != MST_OBJECT)
         return false;
@@ -151,23 +153,6 @@ static int test(lua_State *L)
     return 1;
 }
 
-static int regex_check(lua_State *L)
-{
-    size_t length;
-    const char *pattern = luaL_checklstring(L, 1, &length);
-    struct mst_error error = {0};
-    if (mst_regex_check(pattern, length, &error) == 0) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushstring(L, error.message);
-    if (!error.has_position)
-        return 2;
-    lua_pushinteger(L, error.offset);
-    return 3;
-}
-
 void mst__lua_open_match(lua_State *L)
 {
     luaL_newmetatable(L, MATCHER);
@@ -180,6 +165,6 @@ void mst__lua_open_match(lua_State *L)
     lua_pop(L, 1);
     lua_pushcfunction(L, create);
     lua_setfield(L, -2, "matcher");
-    lua_pushcfunction(L, regex_check);
+    lua_pushcfunction(L, mst_script_regex_check);
     lua_setfield(L, -2, "regex_check");
 }

@@ -45,6 +45,7 @@ static void become(char **arguments, const char *output, const char *directory, 
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a first word, or luaL_argcheck had thrown
     execvp(arguments[0], arguments);
     _exit(127);
 }

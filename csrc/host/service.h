@@ -16,7 +16,7 @@ struct mst_host;
 struct mst_service;
 
 /* Subscribes on the host's messaging. MST_ECONNECT before the host is ready, or what messaging says. */
-int mst_service_create(struct mst_service **service, struct mst_host *host, struct mst_error *error);
+int mst_service_create(struct mst_service **made, struct mst_host *host, struct mst_error *error);
 
 /* Takes no further requests, so that other instances get them; those under way are still answered. */
 void mst_service_refuse(struct mst_service *service);

@@ -73,8 +73,8 @@ typedef void mst_message_cb(void *context, const struct mst_message *message);
 
 /*
  * Receives as the identity `name` (as_gateway 0) or as a gateway (1) until mst_receiver_close. In force when it
- * returns; NULL if the name or namespace is not valid or messaging refuses; `why` (may be NULL) gets one line. Receivers that are
- * still open end with the host.
+ * returns; NULL if the name or namespace is not valid or messaging refuses; `why` (may be NULL) gets one line.
+ * Receivers that are still open end with the host.
  */
 MST_API struct mst_receiver *mst_host_receive(struct mst_host *host, const char *namespace_, const char *name,
                                               size_t name_length, int as_gateway, mst_message_cb *message,

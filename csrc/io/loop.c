@@ -9,30 +9,46 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-static void arm(struct mst_loop *loop, uint64_t at)
+/* How often in one turn timers run that timers have set for now. */
+#define PASSES 4
+
+#define EXPIRED 0
+
+static void set_timerfd(struct mst_loop *loop, uint64_t at)
 {
-    if (at == loop->armed)
-        return;
     struct itimerspec when = {0};
     if (at != UINT64_MAX) {
-        /* All zero would disarm. */
-        uint64_t ns = at == 0 ? 1 : at;
-        when.it_value.tv_sec = (time_t)(ns / MST_NS_PER_SECOND);
-        when.it_value.tv_nsec = (long)(ns % MST_NS_PER_SECOND);
+        when.it_value.tv_sec = (time_t)(at / MST_NS_PER_SECOND);
+        when.it_value.tv_nsec = (long)(at % MST_NS_PER_SECOND);
     }
     if (timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
         loop->armed = at;
 }
 
-/* Brings the timerfd and the poll handle's reference in line with the heap. */
+static void on_idle(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+/*
+ * Brings the timerfd, the idle handle and the poll handle's reference in line with the heap. A timerfd that is set too
+ * early wakes us once for nothing, which costs as much as setting it and is rare: it stays. Setting it also takes back
+ * that it has expired, so it need not be read.
+ */
 static void follow_timers(struct mst_loop *loop)
 {
     uint64_t next = mst_timers_next(&loop->timers);
-    arm(loop, next);
     if (next == UINT64_MAX)
         uv_unref((uv_handle_t *)&loop->poll);
     else
         uv_ref((uv_handle_t *)&loop->poll);
+    if (next == 0 || (next != UINT64_MAX && next <= mst_clock_monotonic())) {
+        uv_idle_start(&loop->idle, on_idle);
+        return;
+    }
+    uv_idle_stop(&loop->idle);
+    if (loop->armed == EXPIRED || next < loop->armed)
+        set_timerfd(loop, next);
 }
 
 static void on_prepare(uv_prepare_t *handle)
@@ -44,21 +60,29 @@ static void on_prepare(uv_prepare_t *handle)
         uv_stop(loop->uv);
 }
 
-/* A timer set by a callback of the poll phase must keep the loop alive until the next turn arms it. */
 static void on_check(uv_check_t *handle)
 {
-    follow_timers(handle->data);
+    struct mst_loop *loop = handle->data;
+    for (int pass = 0; pass < PASSES && !(loop->stop != NULL && *loop->stop); pass++) {
+        uint64_t next = mst_timers_next(&loop->timers), now;
+        if (next == UINT64_MAX || next > (now = mst_clock_monotonic()))
+            break;
+        mst_timers_run(&loop->timers, now);
+    }
+    /* A timer set by a callback of this turn must keep the loop alive until the next one arms it. */
+    if (mst_timers_next(&loop->timers) != UINT64_MAX)
+        uv_ref((uv_handle_t *)&loop->poll);
+    else
+        uv_unref((uv_handle_t *)&loop->poll);
 }
 
+/* The timers run in the check phase. */
 static void on_timer(uv_poll_t *handle, int status, int events)
 {
     struct mst_loop *loop = handle->data;
     (void)status;
     (void)events;
-    uint64_t expirations;
-    if (read(loop->timer_fd, &expirations, sizeof expirations) == (ssize_t)sizeof expirations)
-        loop->armed = UINT64_MAX;
-    mst_timers_run(&loop->timers, mst_clock_monotonic());
+    loop->armed = EXPIRED;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -76,12 +100,14 @@ static void open_handles(struct mst_loop *loop)
     /* These cannot fail: libuv only links the handles. */
     uv_prepare_init(loop->uv, &loop->prepare);
     uv_check_init(loop->uv, &loop->check);
-    loop->prepare.data = loop->check.data = loop->poll.data = loop;
-    loop->handles = 3;
+    uv_idle_init(loop->uv, &loop->idle);
+    loop->prepare.data = loop->check.data = loop->idle.data = loop->poll.data = loop;
+    loop->handles = 4;
     uv_prepare_start(&loop->prepare, on_prepare);
     uv_check_start(&loop->check, on_check);
     uv_unref((uv_handle_t *)&loop->prepare);
     uv_unref((uv_handle_t *)&loop->check);
+    uv_unref((uv_handle_t *)&loop->idle);
     uv_unref((uv_handle_t *)&loop->poll);
 }
 
@@ -89,6 +115,7 @@ static void begin_close(struct mst_loop *loop)
 {
     uv_close((uv_handle_t *)&loop->prepare, on_closed);
     uv_close((uv_handle_t *)&loop->check, on_closed);
+    uv_close((uv_handle_t *)&loop->idle, on_closed);
     uv_close((uv_handle_t *)&loop->poll, on_closed);
 }
 
@@ -141,6 +168,12 @@ void mst_loop_run(struct mst_loop *loop, const bool *stop)
             break;
     }
     loop->stop = outer;
+}
+
+void mst_loop_sync(struct mst_loop *loop)
+{
+    if (!loop->owned)
+        follow_timers(loop);
 }
 
 void mst_loop_turn(struct mst_loop *loop)

@@ -4,6 +4,9 @@
 /*
  * The loop: libuv's, with the deadlines of base/timers run from it at nanosecond resolution (a timerfd; libuv's own
  * timers count milliseconds). The loop is the host's own or one the embedding program lends.
+ *
+ * Timers run behind the turn's other events. One that a firing timer sets for now runs in the same turn, up to a limit,
+ * and the timerfd is left at an earlier time than it need be rather than be set again: both save system calls.
  */
 #include <stdbool.h>
 #include <uv.h>
@@ -18,9 +21,10 @@ struct mst_loop {
     uv_loop_t own;
     uv_prepare_t prepare;
     uv_check_t check;
+    uv_idle_t idle; /* started when a timer is due already: the next turn does not wait */
     uv_poll_t poll;
     int timer_fd;
-    uint64_t armed;   /* what the timerfd is set to; UINT64_MAX: nothing */
+    uint64_t armed;   /* what the timerfd is set to; UINT64_MAX: nothing; 0: it has expired */
     const bool *stop; /* of the mst_loop_run under way, or NULL */
     int handles;      /* of the loop itself that are open */
     void (*closed)(struct mst_loop *loop);
@@ -34,6 +38,12 @@ int mst_loop_init(struct mst_loop *loop, uv_loop_t *uv);
 
 /* Runs until `*stop` is true or nothing is left to do. For an owned loop, or a borrowed one that nobody else runs. */
 void mst_loop_run(struct mst_loop *loop, const bool *stop);
+
+/*
+ * After timers were set from outside the loop's callbacks: lets them keep a borrowed loop alive, which its owner may be
+ * about to run. Nothing to do for an owned one.
+ */
+void mst_loop_sync(struct mst_loop *loop);
 
 /* One turn: waits for the next event or timer, and handles what there is. */
 void mst_loop_turn(struct mst_loop *loop);

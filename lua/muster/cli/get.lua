@@ -10,7 +10,7 @@ local M = {
   summary = "Show one identity.",
   examples = [[
   muster get sensor-1
-  muster get sensor-1 --json | jq .metadata
+  muster get sensor-1 --json
 ]],
 }
 

@@ -55,7 +55,7 @@ Measure
   muster loadtest mixed -r 500 -d 30s --embedded --threshold 'p99<50ms'
 Elsewhere
   export MUSTER_URL=nats://127.0.0.1:4222 MUSTER_NAMESPACE=fleet
-  muster --json ls | jq .id
+  muster --json ls > fleet.ndjson
 ]==]
 
 function M.short()
