@@ -35,7 +35,7 @@ static bool grow(struct mst_buffer *buffer, size_t needed)
     return true;
 }
 
-bool mst_buffer_reserve(struct mst_buffer *buffer, size_t more)
+bool mst__buffer_grow(struct mst_buffer *buffer, size_t more)
 {
     if (buffer->failed)
         return false;
@@ -47,25 +47,6 @@ bool mst_buffer_reserve(struct mst_buffer *buffer, size_t more)
         fits = grow(buffer, needed);
     buffer->failed = !fits;
     return fits;
-}
-
-void mst_buffer_append(struct mst_buffer *buffer, const void *bytes, size_t length)
-{
-    if (length == 0 || !mst_buffer_reserve(buffer, length))
-        return;
-    memcpy(buffer->data + buffer->length, bytes, length);
-    buffer->length += length;
-}
-
-void mst_buffer_append_string(struct mst_buffer *buffer, const char *text)
-{
-    mst_buffer_append(buffer, text, strlen(text));
-}
-
-void mst_buffer_append_byte(struct mst_buffer *buffer, char byte)
-{
-    if (mst_buffer_reserve(buffer, 1))
-        buffer->data[buffer->length++] = byte;
 }
 
 void mst_buffer_appendf(struct mst_buffer *buffer, const char *format, ...)
@@ -89,13 +70,43 @@ void mst_buffer_appendf(struct mst_buffer *buffer, const char *format, ...)
 
 void mst_buffer_append_u64(struct mst_buffer *buffer, uint64_t number)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    mst_buffer_append(buffer, digits + at, sizeof digits - at);
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    static const uint64_t powers[] = {
+        10ull,
+        100ull,
+        1000ull,
+        10000ull,
+        100000ull,
+        1000000ull,
+        10000000ull,
+        100000000ull,
+        1000000000ull,
+        10000000000ull,
+        100000000000ull,
+        1000000000000ull,
+        10000000000000ull,
+        100000000000000ull,
+        1000000000000000ull,
+        10000000000000000ull,
+        100000000000000000ull,
+        1000000000000000000ull,
+        10000000000000000000ull,
+    };
+    unsigned count = 1;
+    while (count < 20 && number >= powers[count - 1])
+        count++;
+    if (!mst_buffer_reserve(buffer, count))
+        return;
+    buffer->length += count;
+    char *at = buffer->data + buffer->length;
+    for (; number >= 100; number /= 100)
+        memcpy(at -= 2, &pairs[number % 100 * 2], 2);
+    if (number >= 10)
+        memcpy(at - 2, &pairs[number * 2], 2);
+    else
+        at[-1] = (char)('0' + number);
 }
 
 void mst_buffer_consume(struct mst_buffer *buffer, size_t count)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct mst_buffer {
     char *data;      /* owned; not NUL-terminated */
@@ -25,12 +26,38 @@ void mst_buffer_deinit(struct mst_buffer *buffer);
 /* Empties the buffer and clears `failed`; keeps the memory. */
 void mst_buffer_clear(struct mst_buffer *buffer);
 
-/* Makes room for `more` bytes behind the present end; false (and failed) if it cannot. */
-bool mst_buffer_reserve(struct mst_buffer *buffer, size_t more);
+/* What reserve does when there is no room: grows, or fails. */
+bool mst__buffer_grow(struct mst_buffer *buffer, size_t more);
 
-void mst_buffer_append(struct mst_buffer *buffer, const void *bytes, size_t length);
-void mst_buffer_append_string(struct mst_buffer *buffer, const char *text);
-void mst_buffer_append_byte(struct mst_buffer *buffer, char byte);
+/* Makes room for `more` bytes behind the present end; false (and failed) if it cannot. */
+static inline bool mst_buffer_reserve(struct mst_buffer *buffer, size_t more)
+{
+    bool within = buffer->limit == 0 || (buffer->length <= buffer->limit && more <= buffer->limit - buffer->length);
+    if (__builtin_expect(!buffer->failed && buffer->data && within && more <= buffer->capacity - buffer->length, 1))
+        return true;
+    return mst__buffer_grow(buffer, more);
+}
+
+static inline void mst_buffer_append(struct mst_buffer *buffer, const void *bytes, size_t length)
+{
+    if (length == 0 || !mst_buffer_reserve(buffer, length))
+        return;
+    memcpy(buffer->data + buffer->length, bytes, length);
+    buffer->length += length;
+}
+
+static inline void mst_buffer_append_byte(struct mst_buffer *buffer, char byte)
+{
+    if (mst_buffer_reserve(buffer, 1))
+        buffer->data[buffer->length++] = byte;
+}
+
+/* Inline, so that the length of a literal is known at compile time. */
+static inline void mst_buffer_append_string(struct mst_buffer *buffer, const char *text)
+{
+    mst_buffer_append(buffer, text, strlen(text));
+}
+
 void mst_buffer_appendf(struct mst_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Appends a number in decimal without going through printf. */

@@ -172,6 +172,19 @@ struct mst_span mst__body_string(const uint8_t *value)
     return span;
 }
 
+int mst__body_id(struct mst__call *call, struct mst_span *id)
+{
+    static const struct mst__key keys[] = {{"id", MST__T_STRING, 0}};
+    const uint8_t *value;
+    int code = mst__body_read(call, keys, 1, &value);
+    if (code)
+        return code;
+    if (!value)
+        return mst_error_set(&call->error, MST_EINVAL, "key \"id\" is missing");
+    *id = mst__body_string(value);
+    return 0;
+}
+
 bool mst__body_bool(const uint8_t *value, bool otherwise)
 {
     return value ? mst_value_tag(value) == MST_TRUE : otherwise;

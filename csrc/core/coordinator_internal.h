@@ -224,6 +224,8 @@ extern const uint8_t mst__empty_object[9];
 int mst__body_parse(struct mst__call *call);
 /* Parses it and reads its keys; `values` has a place per key. */
 int mst__body_read(struct mst__call *call, const struct mst__key *keys, uint32_t count, const uint8_t **values);
+/* Parses it where "id" is the one key it may have, and must; the id is not checked further. */
+int mst__body_id(struct mst__call *call, struct mst_span *id);
 /*
  * Checks one object against the keys it may have and puts the value of each (NULL: not given) into `values`.
  * MST_EINVAL.

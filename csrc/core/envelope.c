@@ -17,6 +17,7 @@ struct group {
     uint32_t count;
     uint32_t next; /* where in `order` the next of them goes; at the end, where they end */
     uint16_t subject_length;
+    uint8_t shard;
 };
 
 /* What is needed only while a multicast is put together. */
@@ -31,20 +32,25 @@ struct build {
     } recent[RECENT]; /* by address: a view keeps one copy of each gateway's name, and does not change meanwhile */
     struct group *groups;
     uint32_t group_count, group_capacity;
-    uint32_t *group_of; /* of each target; DIRECT: no gateway */
-    uint32_t direct;
+    uint32_t *group_of;                          /* of each target; DIRECT: no gateway */
+    uint32_t direct, direct_of[MST_CAST_SHARDS]; /* how many: all, and by shard */
     uint32_t message_capacity;
-    struct mst_buffer head; /* `<prefix>.<namespace>.` */
+    struct mst_buffer via, to; /* `<prefix>.<namespace>.via.` and `to.`: what subjects begin with */
 };
 
-static uint16_t put_subject(struct build *build, const char *kind, struct mst_span name)
+static uint16_t put_subject(struct build *build, const struct mst_buffer *head, struct mst_span name)
 {
     struct mst_buffer *text = &build->multicast->text;
     size_t start = text->length;
-    mst_buffer_append(text, build->head.data, build->head.length);
-    mst_buffer_append_string(text, kind);
+    mst_buffer_append(text, head->data, head->length);
     mst_subject_encode(text, name.data, name.length);
     return (uint16_t)(text->length - start);
+}
+
+/* Subjects begin alike within a namespace, so the hash of the name that is behind is as good as the subject's. */
+static uint8_t shard_of(const struct build *build, uint64_t hash)
+{
+    return (uint8_t)(((hash >> 32) * build->multicast->shards) >> 32);
 }
 
 static int add_group(struct build *build, struct mst_span gateway)
@@ -61,7 +67,8 @@ static int add_group(struct build *build, struct mst_span gateway)
         return MST_ENOMEM;
     struct group *group = &build->groups[build->group_count++];
     *group = (struct group){.subject_offset = (uint32_t)build->multicast->text.length};
-    group->subject_length = put_subject(build, "via.", gateway);
+    group->subject_length = put_subject(build, &build->via, gateway);
+    group->shard = shard_of(build, XXH3_64bits(gateway.data, gateway.length));
     return 0;
 }
 
@@ -88,10 +95,12 @@ static int add_target(struct build *build, const struct mst_identity *identity)
         .id_length = (uint8_t)identity->id.length,
         .state = MST_RECEIPT_QUEUED,
     };
+    uint64_t hash = XXH3_64bits(identity->id.data, identity->id.length);
     mst_buffer_append(&multicast->ids, identity->id.data, identity->id.length);
-    multicast->digest += XXH3_64bits(identity->id.data, identity->id.length);
+    multicast->digest += hash;
+    multicast->targets[index].shard = shard_of(build, hash);
     if (identity->gateway.length == 0)
-        build->direct++;
+        build->direct++, build->direct_of[multicast->targets[index].shard]++;
     else if (find_group(build, identity->gateway, &group) < 0)
         return MST_ENOMEM;
     else
@@ -117,18 +126,23 @@ static int collect_targets(struct build *build)
     return multicast->ids.failed ? MST_ENOMEM : 0;
 }
 
-/* Puts the targets of each group side by side, in row order, those without a gateway last. */
+/* Puts the targets of each group side by side, in row order, those without a gateway last, by shard. */
 static void order_targets(struct build *build)
 {
     struct mst_multicast *multicast = build->multicast;
-    uint32_t next = 0;
+    uint32_t next = 0, direct[MST_CAST_SHARDS];
     for (uint32_t g = 0; g < build->group_count; g++) {
         build->groups[g].next = next;
         next += build->groups[g].count;
     }
+    for (uint32_t s = 0; s < multicast->shards; s++) {
+        direct[s] = next;
+        next += build->direct_of[s];
+    }
     for (uint32_t i = 0; i < multicast->target_count; i++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): add_target has set it for every target
         uint32_t group = build->group_of[i];
-        multicast->order[group == DIRECT ? next++ : build->groups[group].next++] = i;
+        multicast->order[group == DIRECT ? direct[multicast->targets[i].shard]++ : build->groups[group].next++] = i;
     }
 }
 
@@ -221,31 +235,45 @@ static int put_envelopes(struct build *build, const struct group *group, struct 
     return 0;
 }
 
-static int put_direct(struct build *build, struct mst_error *error)
+static int put_direct(struct build *build, uint32_t first, uint32_t end, struct mst_error *error)
 {
     struct mst_multicast *multicast = build->multicast;
-    for (uint32_t at = multicast->target_count - build->direct; at < multicast->target_count; at++) {
+    for (uint32_t at = first; at < end; at++) {
         struct mst_cast_message *cast = add_message(build, at);
         if (!cast)
             return mst_error_set(error, MST_ENOMEM, "no memory for the messages of a multicast");
         multicast->messages[multicast->message_count - 1].count = 1;
         cast->subject_offset = (uint32_t)multicast->text.length;
-        cast->subject_length = put_subject(build, "to.", mst__target_id(multicast, multicast->order[at]));
+        cast->subject_length = put_subject(build, &build->to, mst__target_id(multicast, multicast->order[at]));
     }
     return 0;
 }
 
-static int put_messages(struct build *build, struct mst_error *error)
+/* The messages of one shard; those without a gateway begin at `direct`. */
+static int put_shard(struct build *build, uint32_t shard, uint32_t direct, struct mst_error *error)
 {
-    struct mst_buffer *text = &build->multicast->text;
     for (uint32_t g = 0; g < build->group_count; g++) {
-        int code = put_envelopes(build, &build->groups[g], error);
+        int code = build->groups[g].shard == shard ? put_envelopes(build, &build->groups[g], error) : 0;
         if (code < 0)
             return code;
     }
-    int code = put_direct(build, error);
-    if (code < 0 || !text->failed)
-        return code;
+    return put_direct(build, direct, direct + build->direct_of[shard], error);
+}
+
+static int put_messages(struct build *build, struct mst_error *error)
+{
+    struct mst_multicast *multicast = build->multicast;
+    struct mst_buffer *text = &multicast->text;
+    uint32_t direct = multicast->target_count - build->direct;
+    for (uint32_t s = 0; s < multicast->shards; s++) {
+        int code = put_shard(build, s, direct, error);
+        if (code < 0)
+            return code;
+        direct += build->direct_of[s];
+        multicast->ends[s] = multicast->message_count;
+    }
+    if (!text->failed)
+        return 0;
     /* The buffer does not say why it failed; the longest append is the payload or a subject. */
     if (text->limit - text->length <= build->request->payload.length + 4096)
         return mst_error_set(error, MST_ETOOBIG, "the messages of the multicast are over %zu bytes", text->limit);
@@ -285,11 +313,9 @@ static int run(struct build *build, struct mst_error *error)
     if (request->payload.length > build->max_payload)
         return mst_error_set(error, MST_ETOOBIG, "payload of %zu bytes is over the limit of %zu",
                              request->payload.length, build->max_payload);
-    mst_buffer_append_string(&build->head, multicast->fanout->prefix);
-    mst_buffer_append_byte(&build->head, '.');
-    mst_buffer_append_string(&build->head, request->namespace_);
-    mst_buffer_append_byte(&build->head, '.');
-    if (build->head.failed || !allocate(build))
+    mst_buffer_appendf(&build->via, "%s.%s.via.", multicast->fanout->prefix, request->namespace_);
+    mst_buffer_appendf(&build->to, "%s.%s.to.", multicast->fanout->prefix, request->namespace_);
+    if (build->via.failed || build->to.failed || !allocate(build))
         goto fail;
     mst_buffer_append(&multicast->text, request->payload.data, request->payload.length);
     multicast->payload_length = request->payload.length;
@@ -310,9 +336,11 @@ int mst__multicast_build(struct mst_multicast *multicast, const struct mst_multi
         .request = request,
         .max_payload = messaging->ops->max_payload(messaging),
     };
+    multicast->shards = messaging->ops->shards ? messaging->ops->shards(messaging) : 1;
     int code = run(&build, error);
     mst_map_destroy(build.gateways);
-    mst_buffer_deinit(&build.head);
+    mst_buffer_deinit(&build.via);
+    mst_buffer_deinit(&build.to);
     free(build.groups);
     free(build.group_of);
     return code;

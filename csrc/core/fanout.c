@@ -253,8 +253,11 @@ static struct mst__attempt *attempt_create_again(struct mst_multicast *multicast
 static void send_again(struct mst_multicast *multicast)
 {
     struct mst__attempt *attempt = attempt_create_again(multicast, multicast->waiting);
+    uint32_t shard = 0;
     for (uint32_t i = 0; i < multicast->message_count && multicast->waiting; i++) {
         struct mst__message *message = &multicast->messages[i];
+        for (; attempt && multicast->ends[shard] <= i; shard++)
+            attempt->cast.ends[shard] = attempt->cast.count;
         if (!message->waiting)
             continue;
         message->waiting = false;
@@ -269,6 +272,9 @@ static void send_again(struct mst_multicast *multicast)
         }
     }
     if (attempt && attempt->cast.count) {
+        attempt->cast.shards = multicast->shards;
+        for (; shard < multicast->shards; shard++)
+            attempt->cast.ends[shard] = attempt->cast.count;
         attempt_send(attempt);
     } else if (attempt) {
         free(attempt->messages);
@@ -333,6 +339,8 @@ static void launch(struct mst_multicast *multicast, struct mst__attempt *attempt
     fanout->stats.targets += multicast->target_count;
     attempt->cast.messages = multicast->cast_messages;
     attempt->cast.count = multicast->message_count;
+    attempt->cast.shards = multicast->shards;
+    memcpy(attempt->cast.ends, multicast->ends, sizeof multicast->ends);
     if (multicast->message_count) {
         attempt_send(attempt);
     } else {

@@ -103,7 +103,7 @@ struct mst_multicast_request {
  * MST_ENOMEM; then nothing was sent. No targets: done follows with zeros.
  */
 int mst_multicast_start(struct mst_fanout *fanout, const struct mst_multicast_request *request,
-                        struct mst_multicast **multicast, struct mst_error *error);
+                        struct mst_multicast **result, struct mst_error *error);
 
 /* Ends early: what is not final becomes skipped(cancelled), or unreachable if it was sent; done follows. */
 void mst_multicast_cancel(struct mst_multicast *multicast);

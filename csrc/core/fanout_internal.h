@@ -11,8 +11,7 @@
 #define MST__ENVELOPE_IDS 1000u
 #define MST__ENVELOPE_ID_BYTES (64u * 1024u)
 #define MST__FANOUT_ACTIVE 1024u
-#define MST__FANOUT_TEXT (256u * 1024u * 1024u) /* subjects and envelopes of one multicast, but for 1 KiB per target \
-                                                 */
+#define MST__FANOUT_TEXT (256u * 1024u * 1024u) /* subjects and envelopes of a multicast, but for 1 KiB per target */
 #define MST__CODE_MAX 256u                      /* bytes of a failure that are kept */
 #define MST__REPLY_MEMBERS 4000u                /* of a gateway's JSON reply */
 
@@ -33,6 +32,7 @@ struct mst__target {
     uint32_t code_offset; /* in `codes`; 0: none */
     uint8_t id_length;
     uint8_t state;
+    uint8_t shard; /* of the message, where it goes to the target itself */
 };
 
 /* One message: targets order[first .. first+count). */
@@ -74,6 +74,7 @@ struct mst_multicast {
     struct mst__message *messages;
     uint32_t message_count;
     struct mst_cast_message *cast_messages; /* as first sent */
+    uint32_t shards, ends[MST_CAST_SHARDS]; /* of the messages, as in a cast */
 
     uint32_t counts[MST_RECEIPT_STATES];
     uint32_t open; /* targets that are waited for */
@@ -119,5 +120,5 @@ void mst__multicast_settle(struct mst_multicast *multicast, enum mst_receipt_sta
 /* Keeps the text of a failure, cut to MST__CODE_MAX bytes; its offset, 0 where there is no room. */
 uint32_t mst__code_keep(struct mst_multicast *multicast, struct mst_span code);
 
-/* Applies a reply to a message. */
-void mst__message_reply(struct mst_multicast *multicast, uint32_t message, struct mst_span data);
+/* Applies a reply to the message `index`. */
+void mst__message_reply(struct mst_multicast *multicast, uint32_t index, struct mst_span data);

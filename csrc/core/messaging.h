@@ -24,6 +24,8 @@ struct mst_cast_message {
     uint16_t subject_length;
 };
 
+enum { MST_CAST_SHARDS = 8 }; /* most shards of a cast */
+
 enum mst_cast_event_kind {
     MST_CAST_ROUTED,      /* messages [first, end) have been read and routed by the server: the fence came back */
     MST_CAST_NO_RECEIVER, /* message `first`: nobody subscribes. Comes before ROUTED of its window */
@@ -40,13 +42,17 @@ struct mst_cast_event {
 };
 
 /*
- * A batch of messages to be published in order. The caller fills it and leaves it alone until `released`. Each message
- * ends in exactly one of ROUTED, LOST, REFUSED; replies may follow until the caller releases the cast.
+ * A batch of messages to be published in order, or in several shards that go out side by side: order holds within a
+ * shard only, so a subject must be in the same shard in every cast. The caller fills it and leaves it alone until
+ * `released`. Each message ends in exactly one of ROUTED, LOST, REFUSED; replies may follow until the caller releases
+ * the cast.
  */
 struct mst_cast {
     struct mst_buffer text; /* subjects and own bodies */
     struct mst_cast_message *messages;
     uint32_t count;
+    uint32_t shards;                /* as many as the implementation takes, or 0: all messages are in the first */
+    uint32_t ends[MST_CAST_SHARDS]; /* shard s: messages [ends[s - 1], ends[s]); the last ends at `count` */
     struct mst_span payload;
     bool want_replies; /* false: no reply subject, so neither NO_RECEIVER nor REPLY */
     uint64_t deadline; /* monotonic ns; what is not sent by then is REFUSED with MST_EDEADLINE */
@@ -98,6 +104,8 @@ struct mst_messaging_ops {
                    const struct mst_header *headers, uint32_t header_count, struct mst_span payload,
                    struct mst_error *error);
     size_t (*max_payload)(struct mst_messaging *messaging);
+    /* Into how many shards a cast is best divided: 1 to MST_CAST_SHARDS, ever the same. NULL: 1. */
+    uint32_t (*shards)(struct mst_messaging *messaging);
     bool (*healthy)(struct mst_messaging *messaging, struct mst_error *why);
     void (*stats)(struct mst_messaging *messaging, struct mst_messaging_stats *stats);
     /* Ends every cast (LOST or REFUSED, then released), frees, then calls `closed` from the loop. */

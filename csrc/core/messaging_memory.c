@@ -197,7 +197,7 @@ static int check(const struct memory *memory, struct mst_span subject, struct ms
     return 0;
 }
 
-static void send_message(struct memory *memory, struct mst_cast *cast, uint32_t index, struct mst_delivery *delivery)
+static void send_message(struct memory *memory, struct mst_cast *cast, uint32_t index, struct mst_delivery delivery)
 {
     char reply[sizeof INBOX + 32];
     if (cast->want_replies) {
@@ -206,10 +206,10 @@ static void send_message(struct memory *memory, struct mst_cast *cast, uint32_t 
         mst_buffer_append_u64(&text, cast->slot_state[CAST_NUMBER]);
         mst_buffer_append_byte(&text, '.');
         mst_buffer_append_u64(&text, index);
-        delivery->reply = (struct mst_span){reply, text.length};
+        delivery.reply = (struct mst_span){reply, text.length};
     }
     memory->stats.published++;
-    if (mst__subscriptions_deliver(memory->subscriptions, delivery) == 0 && cast->want_replies)
+    if (mst__subscriptions_deliver(memory->subscriptions, &delivery) == 0 && cast->want_replies)
         emit(memory, cast, MST_CAST_NO_RECEIVER, index, index + 1, NULL);
 }
 
@@ -229,7 +229,7 @@ static uint32_t run_messages(struct memory *memory, struct mst_cast *cast, uint3
         if (message->body_length)
             delivery.payload = (struct mst_span){cast->text.data + message->body_offset, message->body_length};
         if (check(memory, delivery.subject, delivery.payload, &error) == 0) {
-            send_message(memory, cast, index, &delivery);
+            send_message(memory, cast, index, delivery);
         } else {
             emit(memory, cast, MST_CAST_ROUTED, routed, index, NULL);
             emit(memory, cast, MST_CAST_REFUSED, index, index + 1, &error);
@@ -388,7 +388,7 @@ static void turn(struct mst_timer *timer, void *owner)
         uint64_t post_number = post ? post->number : UINT64_MAX;
         if (cast_number < post_number && cast_number <= end) {
             budget -= run_cast(memory, budget);
-        } else if (post_number <= end) {
+        } else if (post && post_number <= end) {
             run_post(memory);
             budget--;
         } else {

@@ -266,19 +266,6 @@ static void run_follow(struct memory *memory, struct mst_registry_follow *follow
     follow->ready(follow, status, space ? space->revision : 0, status ? &error : NULL);
 }
 
-static void empty(struct mst_view *view, uint64_t revision)
-{
-    for (uint32_t row = 0; row < mst_view_row_limit(view); row++) {
-        if (!mst_view_alive(view, row))
-            continue;
-        struct mst_identity identity;
-        char id[MST_ID_MAX]; /* a copy: the span would die with the row */
-        mst_view_identity(view, row, &identity);
-        memcpy(id, identity.id.data, identity.id.length);
-        mst_view_remove(view, id, identity.id.length, revision);
-    }
-}
-
 static void run_drop(struct memory *memory, struct mst_registry_drop *drop)
 {
     drop->status = admissible(memory, UINT64_MAX, &drop->error);
@@ -286,7 +273,7 @@ static void run_drop(struct memory *memory, struct mst_registry_drop *drop)
     if (space) {
         struct mst_view *view = fresh_view(memory, space, mst_clock_wall());
         if (view)
-            empty(view, ++space->revision);
+            mst_view_empty(view, ++space->revision);
         else
             drop->status = no_memory(&drop->error);
     }

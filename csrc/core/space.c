@@ -143,19 +143,6 @@ void mst__space_watch_lease(struct mst__space *space, int64_t expires_at)
     set_timer(space, registry->ops->now(registry), expires_at);
 }
 
-static void empty(struct mst_view *view, uint64_t revision)
-{
-    for (uint32_t row = 0; row < mst_view_row_limit(view); row++) {
-        if (!mst_view_alive(view, row))
-            continue;
-        struct mst_identity identity;
-        char id[MST_ID_MAX]; /* a copy: the span would die with the row */
-        mst_view_identity(view, row, &identity);
-        memcpy(id, identity.id.data, identity.id.length);
-        mst_view_remove(view, id, identity.id.length, revision);
-    }
-}
-
 void mst__space_clear(struct mst__space *space)
 {
     space->floor = mst__space_revision(space);
@@ -165,7 +152,7 @@ void mst__space_clear(struct mst__space *space)
         mst_view_destroy(space->view);
         space->view = fresh;
     } else {
-        empty(space->view, space->floor);
+        mst_view_empty(space->view, space->floor);
     }
     mst__space_forget_tombstones(space);
 }

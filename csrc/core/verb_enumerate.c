@@ -83,14 +83,10 @@ int mst__put_row(struct mst__call *call, uint32_t row, const struct mst__project
 
 static int get(struct mst__call *call)
 {
-    static const struct mst__key keys[] = {{"id", MST__T_STRING, 0}};
-    const uint8_t *value;
-    int code = mst__body_read(call, keys, 1, &value);
+    struct mst_span id;
+    int code = mst__body_id(call, &id);
     if (code)
         return code;
-    if (!value)
-        return mst_error_set(&call->error, MST_EINVAL, "key \"id\" is missing");
-    struct mst_span id = mst__body_string(value);
     uint32_t row = mst_view_find(call->space->view, id.data, id.length);
     if (row == MST_ROW_NONE)
         return mst_error_set(&call->error, MST_ENOTFOUND, "identity not found: %.*s", (int)id.length, id.data);

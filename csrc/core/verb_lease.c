@@ -174,15 +174,8 @@ static void on_removed(struct mst_registry_remove *remove)
 
 static int read_removal(struct mst__call *call, struct mst_span *id)
 {
-    static const struct mst__key keys[] = {{"id", MST__T_STRING, 0}};
-    const uint8_t *value;
-    int code = mst__body_read(call, keys, 1, &value);
-    if (code)
-        return code;
-    if (!value)
-        return mst_error_set(&call->error, MST_EINVAL, "key \"id\" is missing");
-    *id = mst__body_string(value);
-    return mst_id_check(id->data, id->length, &call->error);
+    int code = mst__body_id(call, id);
+    return code ? code : mst_id_check(id->data, id->length, &call->error);
 }
 
 void mst__verb_unregister(struct mst__call *call)

@@ -231,7 +231,9 @@ struct mst_client *mst_client_open_nats(struct mst_loop *loop, struct mst_log *l
         mst__client_opened(&client->base);
         return &client->base;
     }
-    client->messaging = mst_nats_messaging_open(loop, log, options, on_ready, client);
+    struct mst_nats_options one = *options;
+    one.publishers = 1; /* a request at a time needs no more */
+    client->messaging = mst_nats_messaging_open(loop, log, &one, on_ready, client);
     if (client->messaging)
         return &client->base;
 

@@ -23,6 +23,17 @@ static int wrong(struct mst_error *error, const char *key, const char *what)
     return mst_error_set(error, MST_EINVAL, "load test option \"%s\": expected %s", key, what);
 }
 
+/* Unlike strndup, no sanitizer wants the text to end with NUL. */
+static char *copy_text(const char *text, size_t length)
+{
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
 /* A copy of a text member, or of `otherwise` (may be NULL) where it is not there or empty. */
 static int read_text(const uint8_t *object, const char *key, const char *otherwise, char **text,
                      struct mst_error *error)
@@ -40,7 +51,7 @@ static int read_text(const uint8_t *object, const char *key, const char *otherwi
         if (given)
             from = bytes, length = given;
     }
-    *text = from ? strndup(from, length) : NULL;
+    *text = from ? copy_text(from, length) : NULL;
     return from && !*text ? mst_error_set(error, MST_ENOMEM, "no memory for the options") : 0;
 }
 
@@ -206,7 +217,7 @@ static int read_argv(struct mst__load_options *options, const char *text, size_t
 {
     struct mst_span raw = {"[]", 2};
     mst_json_member(text, length, "argv", &raw);
-    options->argv = strndup(raw.data, raw.length);
+    options->argv = copy_text(raw.data, raw.length);
     return options->argv ? 0 : mst_error_set(error, MST_ENOMEM, "no memory for the options");
 }
 

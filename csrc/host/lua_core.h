@@ -35,7 +35,7 @@
  *   core.array(table) -> table          core.null
  *
  *   core.matcher{program=, params=JSON, now=MILLISECONDS} -> matcher | nil, message, code
- *   matcher:test(line) -> boolean | nil, message, code          a line is a record {"id","metadata",...} or bare metadata
+ *   matcher:test(line) -> boolean | nil, message, code          line: {"id","metadata",...} or bare metadata
  *   core.regex_check(pattern) -> true | nil, message, offset
  *
  *   core.spawn{argv = {...}, stdout = PATH, directory = PATH} -> pid        stdin /dev/null, stderr to stdout's file;

@@ -276,6 +276,7 @@ int mst__nats_inbox(char inbox[MST__NATS_INBOX], size_t *length)
     unsigned char random[16];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return MST_EINTERNAL;
+    // NOLINTNEXTLINE(bugprone-not-null-terminated-result): an inbox has a length
     memcpy(inbox, "_INBOX.", 7);
     for (size_t i = 0; i < sizeof random; i++)
         inbox[7 + i] = "abcdefghijklmnopqrstuvwxyz234567"[random[i] & 31];

@@ -94,12 +94,14 @@ static bool batch_lengthen(struct mst__nats_batch *batch, const struct mst__nats
     return true;
 }
 
-bool mst__nats_events_post(struct mst__nats_events *events, const struct mst__nats_event *event,
-                           const struct mst_span *pieces, unsigned count)
+/* `was_empty`: nobody has been told yet that there are events. */
+static bool post(struct mst__nats_events *events, const struct mst__nats_event *event, const struct mst_span *pieces,
+                 unsigned count, bool *was_empty)
 {
     pthread_mutex_lock(&events->lock);
     struct mst__nats_batch *batch = &events->pending;
     bool first = batch->count == 0, done = batch_lengthen(batch, event);
+    *was_empty = false;
     if (!done && from_outside(event) && (batch->count >= OUTSIDE_EVENTS || batch->bytes.length >= OUTSIDE_BYTES)) {
         pthread_mutex_unlock(&events->lock);
         return false;
@@ -112,9 +114,24 @@ bool mst__nats_events_post(struct mst__nats_events *events, const struct mst__na
         first = batch->count == 0;
     }
     pthread_mutex_unlock(&events->lock);
-    if (first && done)
+    *was_empty = first && done;
+    return done;
+}
+
+bool mst__nats_events_post(struct mst__nats_events *events, const struct mst__nats_event *event,
+                           const struct mst_span *pieces, unsigned count)
+{
+    bool first, done = post(events, event, pieces, count, &first);
+    if (first)
         uv_async_send(&events->wake);
     return done;
+}
+
+bool mst__nats_events_put(struct mst__nats_events *events, const struct mst__nats_event *event,
+                          const struct mst_span *pieces, unsigned count)
+{
+    bool first;
+    return post(events, event, pieces, count, &first);
 }
 
 static void batch_clear(struct mst__nats_batch *batch)

@@ -25,7 +25,10 @@ enum {
     MST__NATS_INBOX = 32,
     MST__NATS_SEGMENTS = 64,        /* most pieces of casts in one window */
     MST__NATS_WINDOW_BYTES = 98304, /* a window ends when it holds as much */
+    MST__NATS_PUBLISHERS = 8,       /* most of them */
 };
+
+_Static_assert((int)MST__NATS_PUBLISHERS <= (int)MST_CAST_SHARDS, "each publisher has a shard of every cast");
 
 /* ------------------------------------------------------------------------ events */
 
@@ -35,7 +38,7 @@ enum mst__nats_event_kind {
     MST__NATS_REPLY,    /* piece 0: data */
     MST__NATS_LOST,     /* code, piece 0: text */
     MST__NATS_REFUSED,  /* code, piece 0: text */
-    MST__NATS_LET_GO,   /* slot, generation: the publisher refers to the cast no more */
+    MST__NATS_LET_GO,   /* slot, generation: a publisher, or the one who released it, refers to the cast no more */
     MST__NATS_DELIVERY, /* object: listener; pieces: subject, reply, payload */
     MST__NATS_GONE,     /* object: listener that the control thread refers to no more */
     MST__NATS_UP,       /* source */
@@ -43,7 +46,8 @@ enum mst__nats_event_kind {
     MST__NATS_STOPPED,  /* source: the thread is about to end */
 };
 
-enum mst__nats_source { MST__NATS_PUBLISHER, MST__NATS_CONTROL };
+/* Publisher i is source i + 1. */
+enum mst__nats_source { MST__NATS_CONTROL, MST__NATS_PUBLISHER, MST__NATS_SOURCES = 1 + MST__NATS_PUBLISHERS };
 
 enum { MST__NATS_PIECES = 3 };
 
@@ -83,6 +87,10 @@ void mst__nats_events_deinit(struct mst__nats_events *events);
 bool mst__nats_events_post(struct mst__nats_events *events, const struct mst__nats_event *event,
                            const struct mst_span *pieces, unsigned count);
 
+/* The same from the loop thread, which sees itself to it that the events are looked at. */
+bool mst__nats_events_put(struct mst__nats_events *events, const struct mst__nats_event *event,
+                          const struct mst_span *pieces, unsigned count);
+
 /* The next event, or NULL; it and its pieces stay until the next call. */
 const struct mst__nats_event *mst__nats_events_next(struct mst__nats_events *events);
 
@@ -105,7 +113,7 @@ struct mst__nats_gate {
 
 struct mst__nats_gate *mst__nats_gate_create(void *owner, void *detail);
 void mst__nats_gate_ref(struct mst__nats_gate *gate);
-void mst__nats_gate_unref(void *gate); /* also the completion callback of a subscription */
+void mst__nats_gate_unref(void *closure); /* a gate; also the completion callback of a subscription */
 void mst__nats_gate_shut(struct mst__nats_gate *gate);
 
 /* ------------------------------------------------------------------------ connections */
@@ -161,19 +169,27 @@ void mst__nats_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t u
 
 /* ------------------------------------------------------------------------ publisher */
 
-/* A cast from `send` to `released`. */
-struct mst__nats_job {
-    struct mst_cast *cast;
-    uint32_t slot, generation;
-    struct mst_timer deadline; /* loop thread */
-    bool let_go;               /* loop thread: the caller has released it, nothing more is told */
+/* The messages of a cast that one publisher sends. */
+struct mst__nats_part {
+    struct mst__nats_job *job;
+    uint32_t end;
     /* under the publisher's lock */
-    struct mst__nats_job *next;
     uint32_t position; /* the first message that was neither handed to nats.c nor refused */
+    struct mst__nats_part *next;
     bool queued;
     bool busy;    /* the thread is reading the cast */
     bool expired; /* came about while busy */
     bool dropped; /* came about while busy */
+};
+
+/* A cast from `send` to `released`. But for the parts the loop thread's. */
+struct mst__nats_job {
+    struct mst_cast *cast;
+    uint32_t slot, generation;
+    struct mst_timer deadline;
+    bool let_go;                   /* the caller has released it, nothing more is told */
+    uint32_t holders;              /* LET_GO that are still to come */
+    struct mst__nats_part parts[]; /* by publisher */
 };
 
 /* Messages of one cast in one window. */
@@ -193,6 +209,7 @@ struct mst__nats_publisher {
     struct mst_log *log;
     const char *label;
     natsOptions *options;
+    uint8_t source;
     uint32_t window_messages, window_limit, segment_capacity;
     uint64_t fence_timeout, connect_timeout;
     char inbox[MST__NATS_INBOX];
@@ -203,7 +220,7 @@ struct mst__nats_publisher {
     pthread_cond_t changed;
     /* under the lock */
     bool stop;
-    struct mst__nats_job *head, *tail;
+    struct mst__nats_part *head, *tail;
     uint32_t queued;
     struct mst__nats_segment *segments; /* ring; those of the outstanding windows, then those of the open one */
     uint32_t segment_first, segment_count;
@@ -235,7 +252,7 @@ struct mst__nats_publisher {
     char reply[96];
 };
 
-/* The members `events`, `log`, `label` and `options` are set by the caller. */
+/* The members `events`, `log`, `label`, `options` and `source` are set by the caller. */
 int mst__nats_publisher_start(struct mst__nats_publisher *publisher, const struct mst_nats_options *options);
 
 /* Asks the thread to end; what is under way becomes LOST or REFUSED, then STOPPED is posted. */
@@ -245,13 +262,13 @@ void mst__nats_publisher_stop(struct mst__nats_publisher *publisher);
 void mst__nats_publisher_finish(struct mst__nats_publisher *publisher);
 
 /* MST_EBUSY: too many are queued. */
-int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_job *job);
+int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
 
-/* Takes a job out. True: nothing refers to its cast any more; false: LET_GO follows. */
-bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_job *job);
+/* Takes a part out. True: nothing refers to its cast any more; false: LET_GO follows. */
+bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
 
 /* The deadline has passed: what is not sent becomes REFUSED. */
-void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_job *job);
+void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
 
 /* nats_epoch.c; the thread's, without the lock. */
 int mst__nats_epoch_open(struct mst__nats_publisher *publisher, struct mst_error *error);

@@ -10,7 +10,7 @@
 
 enum {
     EVENTS_PER_TURN = 8192, /* then the loop's other business has its turn */
-    SOURCES = 2,
+    PUBLISHERS = 1,
     FIRST_SLOTS = 64,
 };
 
@@ -28,10 +28,12 @@ struct messaging {
     struct mst_loop *loop;
     char *label;
     struct mst__nats_events events;
-    struct mst__nats_publisher publisher;
+    struct mst_timer soon; /* for the events that this thread has put */
+    struct mst__nats_publisher *publishers;
     struct mst__nats_control control;
-    bool publisher_started, control_started;
-    struct source sources[SOURCES];
+    uint32_t publisher_count, publishers_started;
+    bool control_started;
+    struct source sources[MST__NATS_SOURCES];
     struct mst_error failed; /* the options cannot be used: nothing was started */
 
     struct mst__nats_job **slots; /* by number; NULL: free */
@@ -42,7 +44,7 @@ struct messaging {
 
     void (*ready)(void *context, int status, const struct mst_error *error);
     void *ready_context;
-    bool closing;
+    bool closing, finishing;
     void (*closed)(void *context);
     void *closed_context;
     struct mst_messaging_stats stats;
@@ -125,12 +127,27 @@ static void deadline_passed(struct mst_timer *timer, void *owner)
 {
     struct messaging *messaging = owner;
     struct mst__nats_job *job = (struct mst__nats_job *)((char *)timer - offsetof(struct mst__nats_job, deadline));
-    mst__nats_publisher_expire(&messaging->publisher, job);
+    for (uint32_t i = 0; i < messaging->publisher_count; i++)
+        mst__nats_publisher_expire(&messaging->publishers[i], &job->parts[i]);
+}
+
+/* Shard i is publisher i's; a cast that is divided in any other way is the first one's. */
+static void divide(const struct messaging *messaging, struct mst__nats_job *job)
+{
+    const struct mst_cast *cast = job->cast;
+    bool fits = cast->shards == messaging->publisher_count;
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < messaging->publisher_count; i++) {
+        uint32_t end = fits && i + 1 < cast->shards ? cast->ends[i] : cast->count;
+        job->parts[i] = (struct mst__nats_part){.job = job, .position = before, .end = end};
+        before = end;
+    }
 }
 
 static struct mst__nats_job *make_job(struct messaging *messaging, struct mst_cast *cast)
 {
-    struct mst__nats_job *job = grow_slots(messaging) == 0 ? calloc(1, sizeof *job) : NULL;
+    size_t size = sizeof(struct mst__nats_job) + messaging->publisher_count * sizeof(struct mst__nats_part);
+    struct mst__nats_job *job = grow_slots(messaging) == 0 ? calloc(1, size) : NULL;
     if (!job)
         return NULL;
     job->cast = cast;
@@ -139,6 +156,7 @@ static struct mst__nats_job *make_job(struct messaging *messaging, struct mst_ca
     job->deadline.fire = deadline_passed;
     job->deadline.owner = messaging;
     messaging->slots[job->slot] = job;
+    divide(messaging, job);
     cast->slot_state[STATE_JOB] = (uintptr_t)job;
     return job;
 }
@@ -254,7 +272,7 @@ static void on_cast_event(struct messaging *messaging, const struct mst__nats_ev
 static void on_let_go(struct messaging *messaging, const struct mst__nats_event *event)
 {
     struct mst__nats_job *job = messaging->slots[event->slot];
-    if (job && job->generation == event->generation)
+    if (job && job->generation == event->generation && --job->holders == 0)
         finish_cast(messaging, job->cast);
 }
 
@@ -292,7 +310,7 @@ static void on_source(struct messaging *messaging, const struct mst__nats_event 
     source->up = event->kind == MST__NATS_UP;
     if (source->up) {
         bool all = true;
-        for (int i = 0; i < SOURCES; i++)
+        for (uint32_t i = 0; i <= messaging->publisher_count; i++)
             all = all && messaging->sources[i].up;
         if (all)
             tell_ready(messaging, 0, NULL);
@@ -335,6 +353,7 @@ static void free_messaging(struct messaging *messaging)
     free(messaging->slots);
     free(messaging->generations);
     free(messaging->free_slots);
+    free(messaging->publishers);
     free(messaging->label);
     free(messaging);
 }
@@ -352,32 +371,49 @@ static void on_wake_closed(uv_handle_t *handle)
 
 static void finish_closing(struct messaging *messaging)
 {
-    if (messaging->publisher_started)
-        mst__nats_publisher_finish(&messaging->publisher);
+    messaging->finishing = true;
+    for (uint32_t i = 0; i < messaging->publishers_started; i++)
+        mst__nats_publisher_finish(&messaging->publishers[i]);
     if (messaging->control_started)
         mst__nats_control_finish(&messaging->control);
     tell_orphans(messaging);
     while (messaging->casts)
         finish_cast(messaging, messaging->casts);
+    mst_timers_cancel(&messaging->loop->timers, &messaging->soon);
     uv_close((uv_handle_t *)&messaging->events.wake, on_wake_closed);
 }
 
-static void on_wake(uv_async_t *wake)
+static bool all_stopped(const struct messaging *messaging)
 {
-    struct messaging *messaging = wake->data;
+    for (uint32_t i = 0; i < messaging->publishers_started; i++)
+        if (!messaging->sources[MST__NATS_PUBLISHER + i].stopped)
+            return false;
+    return !messaging->control_started || messaging->sources[MST__NATS_CONTROL].stopped;
+}
+
+static void look(struct messaging *messaging)
+{
     const struct mst__nats_event *event = NULL;
     if (messaging->failed.code)
         tell_ready(messaging, messaging->failed.code, &messaging->failed);
     tell_orphans(messaging);
     for (int i = 0; i < EVENTS_PER_TURN && (event = mst__nats_events_next(&messaging->events)) != NULL; i++)
         handle(messaging, event);
-    if (event) {
-        uv_async_send(wake);
-        return;
-    }
-    if (messaging->closing && (!messaging->publisher_started || messaging->sources[MST__NATS_PUBLISHER].stopped) &&
-        (!messaging->control_started || messaging->sources[MST__NATS_CONTROL].stopped))
+    if (event)
+        uv_async_send(&messaging->events.wake);
+    else if (messaging->closing && !messaging->finishing && all_stopped(messaging))
         finish_closing(messaging);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    look(wake->data);
+}
+
+static void on_soon(struct mst_timer *timer, void *owner)
+{
+    (void)timer;
+    look(owner);
 }
 
 static void close_messaging(struct mst_messaging *base, void (*closed)(void *context), void *context)
@@ -388,8 +424,8 @@ static void close_messaging(struct mst_messaging *base, void (*closed)(void *con
     messaging->closing = true;
     messaging->closed = closed;
     messaging->closed_context = context;
-    if (messaging->publisher_started)
-        mst__nats_publisher_stop(&messaging->publisher);
+    for (uint32_t i = 0; i < messaging->publishers_started; i++)
+        mst__nats_publisher_stop(&messaging->publishers[i]);
     if (messaging->control_started)
         mst__nats_control_stop(&messaging->control);
     uv_async_send(&messaging->events.wake);
@@ -397,10 +433,44 @@ static void close_messaging(struct mst_messaging *base, void (*closed)(void *con
 
 /* ------------------------------------------------------------------------ operations */
 
+/* Puts an event of our own behind those that are pending. */
+static void put_event(struct messaging *messaging, const struct mst__nats_event *event, const struct mst_span *text)
+{
+    mst__nats_events_put(&messaging->events, event, text, text ? 1 : 0);
+    if (messaging->soon.slot == 0 && mst_timers_set(&messaging->loop->timers, &messaging->soon, 0) < 0)
+        uv_async_send(&messaging->events.wake);
+}
+
+/* Hands the parts to their publishers. If one does not take its own, neither that nor those behind it are sent. */
+static int put_parts(struct messaging *messaging, struct mst__nats_job *job)
+{
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < messaging->publisher_count; i++) {
+        struct mst__nats_part *part = &job->parts[i];
+        uint32_t first = part->position;
+        if (first == part->end)
+            continue;
+        int code = mst__nats_publisher_put(&messaging->publishers[i], part);
+        if (code < 0 && !taken)
+            return code;
+        if (code < 0) {
+            struct mst__nats_event refused = {.kind = MST__NATS_REFUSED, .code = (int16_t)code, .slot = job->slot};
+            struct mst_span text = {mst_error_text(code), strlen(mst_error_text(code))};
+            refused.generation = job->generation;
+            refused.first = first;
+            refused.end = job->cast->count;
+            put_event(messaging, &refused, &text);
+            break;
+        }
+        taken++;
+    }
+    return 0;
+}
+
 static void send_cast(struct mst_messaging *base, struct mst_cast *cast)
 {
     struct messaging *messaging = self(base);
-    int code = messaging->closing ? MST_ECLOSED : messaging->publisher_started ? 0 : messaging->failed.code;
+    int code = messaging->closing ? MST_ECLOSED : messaging->publishers_started ? 0 : messaging->failed.code;
     list_cast(messaging, cast);
     if (code == 0) {
         struct mst__nats_job *job = make_job(messaging, cast);
@@ -408,7 +478,7 @@ static void send_cast(struct mst_messaging *base, struct mst_cast *cast)
         if (job && cast->deadline != UINT64_MAX)
             code = mst_timers_set(&messaging->loop->timers, &job->deadline, cast->deadline);
         if (code == 0 && cast->count)
-            code = mst__nats_publisher_put(&messaging->publisher, job);
+            code = put_parts(messaging, job);
     }
     if (code < 0) {
         cast->slot_state[STATE_FLAGS] = (uint64_t)-code << CODE_SHIFT;
@@ -425,10 +495,12 @@ static void release_cast(struct mst_messaging *base, struct mst_cast *cast)
     if (job) {
         mst_timers_cancel(&messaging->loop->timers, &job->deadline);
         job->let_go = true;
-        /* If the publisher is reading it just now, it says so itself when it is done. */
         struct mst__nats_event let_go = {.kind = MST__NATS_LET_GO, .slot = job->slot, .generation = job->generation};
-        if (mst__nats_publisher_drop(&messaging->publisher, job))
-            mst__nats_events_post(&messaging->events, &let_go, NULL, 0);
+        job->holders = 1;
+        /* A publisher that is reading it just now says so itself when it is done. */
+        for (uint32_t i = 0; i < messaging->publisher_count; i++)
+            job->holders += !mst__nats_publisher_drop(&messaging->publishers[i], &job->parts[i]);
+        put_event(messaging, &let_go, NULL);
         return;
     }
     set_pending(messaging, cast, RELEASE_PENDING);
@@ -472,13 +544,24 @@ static int publish(struct mst_messaging *base, struct mst_span subject, struct m
 
 static size_t max_payload(struct mst_messaging *base)
 {
-    return (size_t)atomic_load(&self(base)->publisher.max_payload);
+    struct messaging *messaging = self(base);
+    uint64_t least = messaging->publishers_started ? UINT64_MAX : 0;
+    for (uint32_t i = 0; i < messaging->publishers_started; i++) {
+        uint64_t most = atomic_load(&messaging->publishers[i].max_payload);
+        least = most < least ? most : least;
+    }
+    return (size_t)least;
+}
+
+static uint32_t shards(struct mst_messaging *base)
+{
+    return self(base)->publisher_count;
 }
 
 static bool healthy(struct mst_messaging *base, struct mst_error *why)
 {
     struct messaging *messaging = self(base);
-    for (int i = 0; i < SOURCES; i++) {
+    for (uint32_t i = 0; i <= messaging->publisher_count; i++) {
         if (messaging->sources[i].up)
             continue;
         if (why)
@@ -492,9 +575,11 @@ static void get_stats(struct mst_messaging *base, struct mst_messaging_stats *st
 {
     struct messaging *messaging = self(base);
     *stats = messaging->stats;
-    stats->published = atomic_load(&messaging->publisher.published);
-    stats->fences = atomic_load(&messaging->publisher.fences);
-    stats->epochs = atomic_load(&messaging->publisher.epochs);
+    for (uint32_t i = 0; i < messaging->publishers_started; i++) {
+        stats->published += atomic_load(&messaging->publishers[i].published);
+        stats->fences += atomic_load(&messaging->publishers[i].fences);
+        stats->epochs += atomic_load(&messaging->publishers[i].epochs);
+    }
 }
 
 static const struct mst_messaging_ops operations = {
@@ -505,6 +590,7 @@ static const struct mst_messaging_ops operations = {
     .unlisten = unlisten,
     .publish = publish,
     .max_payload = max_payload,
+    .shards = shards,
     .healthy = healthy,
     .stats = get_stats,
     .close = close_messaging,
@@ -512,21 +598,36 @@ static const struct mst_messaging_ops operations = {
 
 /* ------------------------------------------------------------------------ opening */
 
-static int start(struct messaging *messaging, struct mst_log *log, const struct mst_nats_options *options)
+static int start_publisher(struct messaging *messaging, struct mst_log *log, const struct mst_nats_options *options,
+                           uint64_t deadline)
 {
     struct mst_error *error = &messaging->failed;
-    struct mst__nats_publisher *publisher = &messaging->publisher;
-    struct mst__nats_control *control = &messaging->control;
-    uint64_t deadline = options->fence_timeout ? options->fence_timeout : 5 * MST_NS_PER_SECOND;
+    struct mst__nats_publisher *publisher = &messaging->publishers[messaging->publishers_started];
     int code = mst__nats_options_create(&publisher->options, options, deadline, error);
     if (code < 0)
         return code;
-    publisher->events = control->events = &messaging->events;
-    publisher->log = control->log = log;
-    publisher->label = control->label = messaging->label;
+    publisher->events = &messaging->events;
+    publisher->log = log;
+    publisher->label = messaging->label;
+    publisher->source = (uint8_t)(MST__NATS_PUBLISHER + messaging->publishers_started);
     if ((code = mst__nats_publisher_start(publisher, options)) < 0)
-        return mst_error_set(error, code, "cannot start the publisher: %s", mst_error_text(code));
-    messaging->publisher_started = true;
+        return mst_error_set(error, code, "cannot start a publisher: %s", mst_error_text(code));
+    messaging->publishers_started++;
+    return 0;
+}
+
+static int start(struct messaging *messaging, struct mst_log *log, const struct mst_nats_options *options)
+{
+    struct mst_error *error = &messaging->failed;
+    struct mst__nats_control *control = &messaging->control;
+    uint64_t deadline = options->fence_timeout ? options->fence_timeout : 5 * MST_NS_PER_SECOND;
+    int code = 0;
+    while (messaging->publishers_started < messaging->publisher_count)
+        if ((code = start_publisher(messaging, log, options, deadline)) < 0)
+            return code;
+    control->events = &messaging->events;
+    control->log = log;
+    control->label = messaging->label;
     if ((code = mst__nats_options_create(&control->options, options, deadline, error)) < 0)
         return code;
     if ((code = mst__nats_control_start(control)) < 0)
@@ -548,11 +649,17 @@ struct mst_messaging *mst_nats_messaging_open(struct mst_loop *loop, struct mst_
     messaging->ready = ready;
     messaging->ready_context = context;
     messaging->label = mst__nats_label(options->servers ? options->servers : NATS_DEFAULT_URL);
-    if (!messaging->label || mst__nats_events_init(&messaging->events, loop->uv, on_wake, messaging) < 0) {
+    messaging->soon = (struct mst_timer){.fire = on_soon, .owner = messaging};
+    messaging->publisher_count = options->publishers == 0                     ? PUBLISHERS
+                                 : options->publishers < MST__NATS_PUBLISHERS ? options->publishers
+                                                                              : MST__NATS_PUBLISHERS;
+    messaging->publishers = calloc(messaging->publisher_count, sizeof *messaging->publishers);
+    if (!messaging->publishers || !messaging->label ||
+        mst__nats_events_init(&messaging->events, loop->uv, on_wake, messaging) < 0) {
         free_messaging(messaging);
         return NULL;
     }
-    for (int i = 0; i < SOURCES; i++)
+    for (uint32_t i = 0; i <= messaging->publisher_count; i++)
         mst_error_set(&messaging->sources[i].why, MST_ENATS, "NATS at %s is not connected yet", messaging->label);
     if (start(messaging, log, options) < 0)
         uv_async_send(&messaging->events.wake);

@@ -2,11 +2,16 @@
 #pragma once
 
 /*
- * Messaging over NATS (nats.c), with two connections, each with a thread of its own:
+ * Messaging over NATS (nats.c), over publisher connections and a control connection, each with a thread of its own:
  *
- * The publisher connection is fed by a bounded queue of casts (4,096; more are REFUSED with MST_EBUSY); casts take
- * turns, a window each. One connection object is one epoch: it never reconnects by itself. Messages go out in windows
- * of 256 (or 96 KiB), each closed by a marker published to our own inbox; the marker's return is the fence that proves
+ * There are several publishers because the server reads each connection on one core. Publisher i sends shard i of every
+ * cast, so that a subject always goes the same way and its messages keep their order across casts; a cast without
+ * shards goes through the first one. What is said here of a publisher holds for each by itself: when its connection
+ * dies, only what it had sent is LOST.
+ *
+ * A publisher is fed by a bounded queue of casts (4,096; more are REFUSED with MST_EBUSY); casts take turns, a window
+ * each. One connection object is one epoch: it never reconnects by itself. Messages go out in windows
+ * of 512 (or 96 KiB), each closed by a marker published to our own inbox; the marker's return is the fence that proves
  * that the server has read and routed everything before it. Many windows are in flight, none is waited for singly. A
  * fence that does not come back in time, a publish error, a closed connection or a subject that is not permitted ends
  * the epoch: what was not fenced is LOST (MST_ENATS, MST_EPERMISSION), what was not sent waits for the next epoch until
@@ -33,14 +38,15 @@ struct mst_nats_options {
     const char *nkey_file;    /* seed and public key, a line each, as `nk -gen user -pubout` writes them; NULL: none */
     const char *ca_file;      /* also asks for TLS; NULL: none */
     const char *name;         /* shown by the server; "muster" */
-    uint32_t window;          /* messages per fence; 0: 256 */
-    uint32_t windows;         /* most fences outstanding; 0: 64 */
+    uint32_t publishers;      /* publisher connections, up to 8; 0: 1 */
+    uint32_t window;          /* messages per fence; 0: 512 */
+    uint32_t windows;         /* most fences outstanding per connection; 0: 64 */
     uint64_t fence_timeout;   /* ns without a fence coming back, also the longest a write may block; 0: 5 s */
     uint64_t connect_timeout; /* ns; 0: 2 s */
 };
 
 /*
- * Connects, and calls `ready` once, unless closed before: status 0 when both connections work, or MST_ENATS with a line
+ * Connects, and calls `ready` once, unless closed before: status 0 when all connections work, or MST_ENATS with a line
  * that names the servers (without passwords) and the reason after the first attempt that failed, or MST_ECONFIG for
  * options that cannot be used. It is to be closed in each case; after MST_ENATS it goes on trying until then. The
  * options are read during the call only. Returns NULL for no memory.

@@ -7,7 +7,7 @@
 
 enum {
     MOST_QUEUED = 4096, /* casts */
-    WINDOW = 256,
+    WINDOW = 512,
     WINDOWS = 64,
     MOST_WINDOW = 65536,
     MOST_WINDOWS = 4096,
@@ -46,21 +46,20 @@ void mst__nats_windows_settle(struct mst__nats_publisher *publisher, uint64_t se
         settle_segments(publisher, publisher->segment_count, outcome, text);
 }
 
-static void add_segment(struct mst__nats_publisher *publisher, const struct mst__nats_job *job, uint32_t end)
+static void add_segment(struct mst__nats_publisher *publisher, const struct mst__nats_part *part, uint32_t end)
 {
     uint32_t at = (publisher->segment_first + publisher->segment_count) % publisher->segment_capacity;
-    publisher->segments[at] = (struct mst__nats_segment){job->slot, job->generation, job->position, end};
+    publisher->segments[at] = (struct mst__nats_segment){part->job->slot, part->job->generation, part->position, end};
     publisher->segment_count++;
     publisher->open_segments++;
-    publisher->open_messages += end - job->position;
+    publisher->open_messages += end - part->position;
 }
 
 static void end_epoch(struct mst__nats_publisher *publisher, const struct mst_error *reason)
 {
     bool good =
         publisher->proven || mst_clock_monotonic() - publisher->epoch_began > SETTLED_SECONDS * MST_NS_PER_SECOND;
-    struct mst__nats_event down = {
-        .kind = MST__NATS_DOWN, .source = MST__NATS_PUBLISHER, .code = (int16_t)reason->code};
+    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .source = publisher->source, .code = (int16_t)reason->code};
     struct mst_span text = {reason->message, strlen(reason->message)};
     pthread_mutex_unlock(&publisher->lock);
     mst_log_write(publisher->log, MST_LOG_WARN, "nats", "publisher connection lost", "error", reason->message,
@@ -153,15 +152,15 @@ static natsStatus publish_message(struct mst__nats_publisher *publisher, const s
                                          (int)length);
 }
 
-/* Hands messages of a job to nats.c until the window is full. Without the lock. */
-static void publish_messages(struct mst__nats_publisher *publisher, const struct mst__nats_job *job,
+/* Hands messages of a part to nats.c until the window is full. Without the lock. */
+static void publish_messages(struct mst__nats_publisher *publisher, const struct mst__nats_part *part,
                              struct slice *slice)
 {
-    const struct mst_cast *cast = job->cast;
-    char *reply = cast->want_replies ? reply_prefix(publisher, job) : NULL;
+    const struct mst_cast *cast = part->job->cast;
+    char *reply = cast->want_replies ? reply_prefix(publisher, part->job) : NULL;
     uint32_t room = publisher->window_messages - publisher->open_messages;
-    uint32_t most = cast->count - job->position < room ? cast->count : job->position + room;
-    slice->end = job->position;
+    uint32_t most = part->end - part->position < room ? part->end : part->position + room;
+    slice->end = part->position;
     while (slice->end < most && publisher->open_bytes + slice->bytes < MST__NATS_WINDOW_BYTES) {
         natsStatus status = publish_message(publisher, cast, slice->end, reply, slice);
         if (status == NATS_MAX_PAYLOAD || status == NATS_INVALID_SUBJECT) {
@@ -176,81 +175,82 @@ static void publish_messages(struct mst__nats_publisher *publisher, const struct
             break;
         }
     }
-    atomic_fetch_add_explicit(&publisher->published, slice->end - job->position, memory_order_relaxed);
+    atomic_fetch_add_explicit(&publisher->published, slice->end - part->position, memory_order_relaxed);
 }
 
-static void refuse(struct mst__nats_publisher *publisher, struct mst__nats_job *job, uint32_t end, int code,
+static void refuse(struct mst__nats_publisher *publisher, struct mst__nats_part *part, uint32_t end, int code,
                    const char *text)
 {
     struct mst__nats_event event = {.kind = MST__NATS_REFUSED,
                                     .code = (int16_t)code,
-                                    .slot = job->slot,
-                                    .generation = job->generation,
-                                    .first = job->position,
+                                    .slot = part->job->slot,
+                                    .generation = part->job->generation,
+                                    .first = part->position,
                                     .end = end};
     struct mst_span piece = {text, strlen(text)};
-    if (job->position < end)
+    if (part->position < end)
         mst__nats_events_post(publisher->events, &event, &piece, 1);
-    job->position = end;
+    part->position = end;
 }
 
-static void unlink_job(struct mst__nats_publisher *publisher, struct mst__nats_job *job)
+static void unlink_part(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
-    struct mst__nats_job **link = &publisher->head, *before = NULL;
-    for (; *link != job; link = &(*link)->next)
+    struct mst__nats_part **link = &publisher->head, *before = NULL;
+    for (; *link != part; link = &(*link)->next)
         before = *link;
-    *link = job->next;
-    if (publisher->tail == job)
+    *link = part->next;
+    if (publisher->tail == part)
         publisher->tail = before;
-    job->next = NULL;
-    job->queued = false;
+    part->next = NULL;
+    part->queued = false;
     publisher->queued--;
 }
 
-static void append_job(struct mst__nats_publisher *publisher, struct mst__nats_job *job)
+static void append_part(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
-    job->next = NULL;
+    part->next = NULL;
     if (publisher->tail)
-        publisher->tail->next = job;
+        publisher->tail->next = part;
     else
-        publisher->head = job;
-    publisher->tail = job;
-    job->queued = true;
+        publisher->head = part;
+    publisher->tail = part;
+    part->queued = true;
     publisher->queued++;
 }
 
-/* What is to be said of a job after its slice: it is at its end, was ended meanwhile, or has another turn later. */
-static void requeue(struct mst__nats_publisher *publisher, struct mst__nats_job *job)
+/* What is to be said of a part after its slice: it is at its end, was ended meanwhile, or has another turn later. */
+static void requeue(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
-    struct mst__nats_event let_go = {.kind = MST__NATS_LET_GO, .slot = job->slot, .generation = job->generation};
-    unlink_job(publisher, job);
-    if (job->dropped)
+    struct mst__nats_event let_go = {
+        .kind = MST__NATS_LET_GO, .slot = part->job->slot, .generation = part->job->generation};
+    unlink_part(publisher, part);
+    if (part->dropped)
         mst__nats_events_post(publisher->events, &let_go, NULL, 0);
-    else if (job->expired)
-        refuse(publisher, job, job->cast->count, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
-    else if (job->position < job->cast->count)
-        append_job(publisher, job);
+    else if (part->expired)
+        refuse(publisher, part, part->end, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
+    else if (part->position < part->end)
+        append_part(publisher, part);
 }
 
-/* One window's worth of the first job; then it is the next one's turn, so that a long cast does not hold up a short. */
+/* A window's worth of the first part; then it is the next one's turn, so that a long cast does not hold up a short. */
 static void publish_slice(struct mst__nats_publisher *publisher)
 {
-    struct mst__nats_job *job = publisher->head;
+    struct mst__nats_part *part = publisher->head;
     struct slice slice = {.status = NATS_OK};
-    job->busy = true;
+    part->busy = true;
     pthread_mutex_unlock(&publisher->lock);
-    publish_messages(publisher, job, &slice);
+    publish_messages(publisher, part, &slice);
     pthread_mutex_lock(&publisher->lock);
-    job->busy = false;
-    if (slice.end > job->position)
-        add_segment(publisher, job, slice.end);
+    part->busy = false;
+    if (slice.end > part->position)
+        add_segment(publisher, part, slice.end);
     publisher->open_bytes += slice.bytes;
-    job->position = slice.end;
+    part->position = slice.end;
     if (slice.refused)
-        refuse(publisher, job, slice.end + 1, slice.refused,
+        refuse(publisher, part, slice.end + 1, slice.refused,
                slice.refused == MST_ETOOBIG ? "the message is larger than the NATS server takes"
                                             : "the subject is not one that NATS can carry");
-    requeue(publisher, job);
+    requeue(publisher, part);
     if (slice.status != NATS_OK)
         end_epoch_status(publisher, slice.status);
     else if (publisher->open_messages >= publisher->window_messages ||
@@ -266,13 +266,13 @@ static void connect_epoch(struct mst__nats_publisher *publisher)
     pthread_mutex_unlock(&publisher->lock);
     int code = mst__nats_epoch_open(publisher, &error);
     if (code == 0) {
-        struct mst__nats_event up = {.kind = MST__NATS_UP, .source = MST__NATS_PUBLISHER};
+        struct mst__nats_event up = {.kind = MST__NATS_UP, .source = publisher->source};
         mst_log_write(publisher->log, MST_LOG_INFO, "nats", "publisher connected", "servers", publisher->label, NULL);
         mst__nats_events_post(publisher->events, &up, NULL, 0);
         pthread_mutex_lock(&publisher->lock);
         return;
     }
-    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .source = MST__NATS_PUBLISHER, .code = (int16_t)code};
+    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .source = publisher->source, .code = (int16_t)code};
     struct mst_span text = {error.message, strlen(error.message)};
     mst_log_write(publisher->log, MST_LOG_WARN, "nats", "publisher cannot connect", "error", error.message, NULL);
     mst__nats_events_post(publisher->events, &down, &text, 1);
@@ -322,7 +322,7 @@ static void step(struct mst__nats_publisher *publisher)
 static void *run(void *owner)
 {
     struct mst__nats_publisher *publisher = owner;
-    struct mst__nats_event stopped = {.kind = MST__NATS_STOPPED, .source = MST__NATS_PUBLISHER};
+    struct mst__nats_event stopped = {.kind = MST__NATS_STOPPED, .source = publisher->source};
     struct mst_error closing;
     bool began = false;
     mst_error_set(&closing, MST_ECLOSED, "messaging was closed");
@@ -338,9 +338,9 @@ static void *run(void *owner)
         if (!publisher->stop)
             connect_epoch(publisher);
     }
-    for (struct mst__nats_job *job; (job = publisher->head) != NULL;) {
-        unlink_job(publisher, job);
-        refuse(publisher, job, job->cast->count, MST_ECLOSED, closing.message);
+    for (struct mst__nats_part *part; (part = publisher->head) != NULL;) {
+        unlink_part(publisher, part);
+        refuse(publisher, part, part->end, MST_ECLOSED, closing.message);
     }
     pthread_mutex_unlock(&publisher->lock);
     if (publisher->connection)
@@ -352,7 +352,7 @@ static void *run(void *owner)
 
 /* ------------------------------------------------------------------------ from the loop */
 
-int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_job *job)
+int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
     int code = 0;
     pthread_mutex_lock(&publisher->lock);
@@ -361,33 +361,33 @@ int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__n
     else if (publisher->queued >= MOST_QUEUED)
         code = MST_EBUSY;
     else
-        append_job(publisher, job);
+        append_part(publisher, part);
     if (code == 0 && publisher->queued == 1)
         pthread_cond_signal(&publisher->changed);
     pthread_mutex_unlock(&publisher->lock);
     return code;
 }
 
-bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_job *job)
+bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
     pthread_mutex_lock(&publisher->lock);
-    bool busy = job->busy;
+    bool busy = part->busy;
     if (busy)
-        job->dropped = true;
-    else if (job->queued)
-        unlink_job(publisher, job);
+        part->dropped = true;
+    else if (part->queued)
+        unlink_part(publisher, part);
     pthread_mutex_unlock(&publisher->lock);
     return !busy;
 }
 
-void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_job *job)
+void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
     pthread_mutex_lock(&publisher->lock);
-    if (job->busy) {
-        job->expired = true;
-    } else if (job->queued) {
-        unlink_job(publisher, job);
-        refuse(publisher, job, job->cast->count, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
+    if (part->busy) {
+        part->expired = true;
+    } else if (part->queued) {
+        unlink_part(publisher, part);
+        refuse(publisher, part, part->end, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
     }
     pthread_mutex_unlock(&publisher->lock);
 }

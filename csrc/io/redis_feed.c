@@ -7,7 +7,8 @@
 
 /*
  * The tail: XREAD over all namespaces that are followed. It blocks while nothing happens, so that the first change is
- * seen at once; after a hit the next read waits a little, so that Redis does not wake us for every single change.
+ * seen at once; after a hit the next read goes out a little after the last one did, so that Redis does not wake us for
+ * every single change of many.
  */
 #define SPACING MST_NS_PER_MS
 #define ENTRIES "200"
@@ -183,13 +184,10 @@ static void on_read(redisReply *reply, void *context)
         mst__redis_link_drop(&registry->feed, reply->str);
         return;
     }
-    uint64_t pause = 0;
-    if (reply->type == REDIS_REPLY_ARRAY) {
+    if (reply->type == REDIS_REPLY_ARRAY)
         for (size_t i = 0; i < reply->elements; i++)
             apply_stream(registry, reply->element[i]);
-        pause = SPACING;
-    }
-    mst_timers_set(&registry->loop->timers, &registry->feed_timer, mst_clock_monotonic() + pause);
+    mst_timers_set(&registry->loop->timers, &registry->feed_timer, registry->feed_sent + SPACING);
 }
 
 /* A namespace that is followed twice is read once, from where the slower one is. */
@@ -229,6 +227,7 @@ static void read_feeds(struct mst__redis *registry)
                 snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)from.epoch, (unsigned long long)from.number);
             mst__redis_arg(link, id, (size_t)length);
         }
+    registry->feed_sent = mst_clock_monotonic();
     registry->feed_busy = mst__redis_end(link, on_read, registry, READ_TIMEOUT);
 }
 

@@ -129,6 +129,7 @@ struct mst__redis {
     struct mst__redis_follow *follows;
     struct mst_timer feed_timer;
     bool feed_busy;
+    uint64_t feed_sent; /* when the latest read went out */
     char feed_client[24];
 
     struct mst__redis_drop *drops;
@@ -204,7 +205,7 @@ void mst__redis_request_finish(struct mst__redis_request *request, int status, c
 
 /* redis_replay */
 void mst__redis_remember(struct mst__redis_space *space, char kind, struct mst_span id,
-                         const struct mst__redis_state *state, const struct mst_registry_put *put);
+                         const struct mst__redis_state *result, const struct mst_registry_put *put);
 void mst__redis_replay(struct mst__redis_space *space);
 void mst__redis_forget(struct mst__redis_space *space, bool all);
 
@@ -234,7 +235,7 @@ struct mst__redis_follow {
     uint64_t retry_at;
     bool ready;
 };
-void mst__redis_follow(struct mst_registry *base, struct mst_registry_follow *follow);
+void mst__redis_follow(struct mst_registry *base, struct mst_registry_follow *pub);
 void mst__redis_follow_kick(struct mst__redis *registry);
 void mst__redis_follow_restart(struct mst__redis_follow *follow, const char *reason);
 void mst__redis_follow_look(struct mst__redis *registry);
@@ -246,7 +247,7 @@ void mst__redis_feed_up(struct mst__redis *registry);
 void mst__redis_feed_timer(struct mst_timer *timer, void *owner);
 
 /* redis_drop */
-void mst__redis_drop(struct mst_registry *base, struct mst_registry_drop *drop);
+void mst__redis_drop(struct mst_registry *base, struct mst_registry_drop *pub);
 void mst__redis_namespaces(struct mst_registry *base, void (*each)(void *context, const char *namespace_),
                            void (*ready)(void *context, int status, const struct mst_error *error), void *context);
 void mst__redis_drop_run(struct mst__redis *registry); /* from the wake-up */

@@ -107,7 +107,8 @@ static bool reserve_pending(struct mst__redis_link *link)
     struct mst__redis_pending *ring = malloc(capacity * sizeof *ring);
     if (ring == NULL)
         return false;
-    for (uint32_t i = 0; i < link->count; i++)
+    /* The old ring is full: as many are pending as it has places. */
+    for (uint32_t i = 0; i < link->capacity; i++)
         ring[i] = link->pending[(link->first + i) % link->capacity];
     free(link->pending);
     link->pending = ring;

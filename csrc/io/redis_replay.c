@@ -82,6 +82,7 @@ void mst__redis_remember(struct mst__redis_space *space, char kind, struct mst_s
         memo->body_length = (uint32_t)(bytes.length - id.length);
         memo->kind = kind;
         memcpy(memo->state, state.data, MST__STATE_SIZE);
+        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): an id has at least one byte
         memcpy(memo->bytes, bytes.data, bytes.length);
         *(space->newest != NULL ? &space->newest->next : &space->oldest) = memo;
         space->newest = memo;
@@ -100,9 +101,8 @@ static void on_replayed(redisReply *reply, void *context)
 {
     struct mst__redis_space *space = context;
     struct mst_error error;
-    if (reply == NULL)
-        space->must_replay = true;
-    else if (reply->type == REDIS_REPLY_ERROR && mst__redis_judge(space, reply, &error) == MST__VERDICT_AGAIN)
+    if (reply == NULL ||
+        (reply->type == REDIS_REPLY_ERROR && mst__redis_judge(space, reply, &error) == MST__VERDICT_AGAIN))
         space->must_replay = true;
 }
 

@@ -51,7 +51,8 @@ bool mst__cidr_parse(struct mst__cidr *cidr, const char *text, size_t length)
 bool mst__cidr_holds(const struct mst__cidr *cidr, const char *text, size_t length)
 {
     uint8_t address[16];
-    if (length == 0 || parse_address(address, text, length) != cidr->bytes)
+    unsigned bytes = length ? parse_address(address, text, length) : 0;
+    if (bytes == 0 || bytes != cidr->bytes)
         return false;
     unsigned whole = cidr->bits / 8, rest = cidr->bits % 8;
     if (memcmp(address, cidr->address, whole) != 0)

@@ -62,6 +62,7 @@ static void mark_number(const struct mst__plan *plan, const uint8_t *number)
     double value = mst_value_double(number);
     mark(plan, number);
     /* A number has at most one form as an integer and one as a double, but for zero, which has two of the latter. */
+    // cppcheck-suppress incorrectLogicOperator ; it misreads hexadecimal floating constants
     if (value >= -0x1p63 && value < 0x1p63)
         mst_value_put_int(&other, (int64_t)value);
     mst_value_put_double(&other, value);

@@ -85,7 +85,7 @@ enum mst_op {
 struct mst_program;
 
 /* Verifies and loads. MST_EFILTER (not a program, bad regex, bad version ...), MST_ETOOBIG, MST_ENOMEM. */
-int mst_program_load(struct mst_program **program, const void *bytes, size_t length, struct mst_error *error);
+int mst_program_load(struct mst_program **out, const void *bytes, size_t length, struct mst_error *error);
 void mst_program_destroy(struct mst_program *program);
 uint32_t mst_program_leaf_count(const struct mst_program *program); /* those of the top-level expression only */
 
@@ -96,7 +96,7 @@ uint32_t mst_program_leaf_count(const struct mst_program *program); /* those of 
 struct mst_bound;
 
 /* MST_EPARAM where a parameter of the program is not in `parameters`; MST_EFILTER for a bad pattern in a parameter. */
-int mst_bound_create(struct mst_bound **bound, const struct mst_program *program, const uint8_t *parameters,
+int mst_bound_create(struct mst_bound **out, const struct mst_program *program, const uint8_t *parameters,
                      int64_t now_ms, const char *namespace_, struct mst_error *error);
 void mst_bound_destroy(struct mst_bound *bound);
 

@@ -39,8 +39,10 @@ int mst_gateway_check(const char *gateway, size_t length, struct mst_error *erro
 /* ctype.h would ask the locale. */
 static bool plain(unsigned char byte)
 {
-    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
-           byte == '_' || byte == '-';
+    __extension__ static const bool bytes[256] = {
+        ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['0' ... '9'] = true, ['_'] = true, ['-'] = true,
+    };
+    return bytes[byte];
 }
 
 static int check_length(const char *what, size_t length, int code, struct mst_error *error)
@@ -82,15 +84,17 @@ int mst_prefix_check(const char *prefix, size_t length, struct mst_error *error)
 void mst_subject_encode(struct mst_buffer *out, const char *name, size_t length)
 {
     static const char hex[] = "0123456789ABCDEF";
+    size_t start = 0;
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)name[i];
-        if (plain(byte)) {
-            mst_buffer_append_byte(out, name[i]);
-        } else {
-            const char escaped[3] = {'=', hex[byte >> 4], hex[byte & 15]};
-            mst_buffer_append(out, escaped, sizeof escaped);
-        }
+        if (plain(byte))
+            continue;
+        const char escaped[3] = {'=', hex[byte >> 4], hex[byte & 15]};
+        mst_buffer_append(out, name + start, i - start);
+        mst_buffer_append(out, escaped, sizeof escaped);
+        start = i + 1;
     }
+    mst_buffer_append(out, name + start, length - start);
 }
 
 static int hex_digit(char digit)

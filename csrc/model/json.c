@@ -186,14 +186,37 @@ static void put_escape(struct mst_buffer *out, unsigned char byte)
     mst_buffer_appendf(out, "\\u%04x", byte);
 }
 
+/* Of a string's bytes: those that are written as they are and need no look at their neighbours. */
+__extension__ static const bool plain[256] = {
+    [0x20] = true,
+    [0x21] = true,
+    [0x23 ... 0x5B] = true,
+    [0x5D ... 0x7F] = true,
+};
+
+/* How many bytes from the front are plain for sure: looked at eight at a time, so not to the last. */
+static size_t plain_prefix(const char *text, size_t length)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+    size_t at = 0;
+    for (uint64_t word; length - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+        /* Borrows can only find too much. */
+        if (((word - ones * 0x20) | (quote - ones) | (slash - ones) | word) & high)
+            break;
+    }
+    return at;
+}
+
 void mst_json_put_string(struct mst_buffer *out, const char *text, size_t length)
 {
-    size_t start = 0, at = 0;
+    size_t start = 0, at = plain_prefix(text, length);
     mst_buffer_reserve(out, length + 2);
     mst_buffer_append_byte(out, '"');
     while (at < length) {
         unsigned char byte = (unsigned char)text[at];
-        if (byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\') {
+        if (plain[byte]) {
             at++;
             continue;
         }

@@ -15,7 +15,7 @@ struct mst_script_compiler {
     int options;    /* reference of the options table they get */
 };
 
-static int regex_check(lua_State *L)
+int mst_script_regex_check(lua_State *L)
 {
     size_t length;
     const char *pattern = luaL_checklstring(L, 1, &length);
@@ -52,7 +52,7 @@ int mst_script_compiler_create(struct mst_script_compiler **compiler, struct mst
     lua_getfield(L, -1, "compile_json");
     self->json = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
-    lua_pushcfunction(L, regex_check);
+    lua_pushcfunction(L, mst_script_regex_check);
     lua_setfield(L, -2, "regex_check");
     self->options = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_settop(L, 0);

@@ -2,6 +2,8 @@
 #pragma once
 
 /* The filter compiler: lua/muster/filter in a trusted state of its own, behind the compiler slot. One thread. */
+#include <lua.h>
+
 #include "core/compiler.h"
 
 struct mst_script_compiler;
@@ -12,3 +14,6 @@ void mst_script_compiler_destroy(struct mst_script_compiler *compiler);
 
 /* The slot; borrows the compiler. */
 struct mst_compiler mst_script_compiler_slot(struct mst_script_compiler *compiler);
+
+/* The compiler's door to the regular expressions, as a Lua function: pattern -> true | nil, message [, offset]. */
+int mst_script_regex_check(lua_State *L);

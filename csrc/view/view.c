@@ -27,12 +27,6 @@ struct mst_view *mst_view_create(const char *namespace_, struct mst_json_parser 
     return view;
 }
 
-static void destroy_map(struct mst_map *map)
-{
-    if (map)
-        mst_map_destroy(map);
-}
-
 void mst_view_destroy(struct mst_view *view)
 {
     if (!view)
@@ -40,14 +34,14 @@ void mst_view_destroy(struct mst_view *view)
     for (uint32_t row = 0; row < view->rows.limit; row++)
         if (mst__rows_alive(&view->rows, row))
             free(mst__rows_head(&view->rows, row)->blob);
-    for (uint32_t i = 0; i < view->column_count; i++)
+    for (uint32_t i = 0; view->columns && i < view->column_count; i++)
         mst__column_destroy(view->columns[i]);
     free(view->columns);
     free(view->codes);
     mst__rows_deinit(&view->rows);
     mst__gateways_deinit(&view->gateways);
-    destroy_map(view->ids);
-    destroy_map(view->paths);
+    mst_map_destroy(view->ids);
+    mst_map_destroy(view->paths);
     mst_buffer_deinit(&view->document);
     mst_buffer_deinit(&view->finals);
     mst_buffer_deinit(&view->key);
@@ -314,6 +308,15 @@ int mst_view_remove(struct mst_view *view, const char *id, size_t length, uint64
         return MST_ENOTFOUND;
     drop(view, row);
     return 0;
+}
+
+void mst_view_empty(struct mst_view *view, uint64_t revision)
+{
+    if (revision > view->revision)
+        view->revision = revision;
+    for (uint32_t row = 0; row < view->rows.limit; row++)
+        if (mst__rows_alive(&view->rows, row))
+            drop(view, row);
 }
 
 struct ending {

@@ -58,6 +58,9 @@ int mst_view_touch(struct mst_view *view, const char *id, size_t length, int64_t
  */
 int mst_view_remove(struct mst_view *view, const char *id, size_t length, uint64_t revision);
 
+/* Removes every row. The revision of the view grows to `revision`. */
+void mst_view_empty(struct mst_view *view, uint64_t revision);
+
 /* Called for each identity whose lease has ended, before its row is freed. Must not change the view. */
 typedef void mst_view_expired(void *context, const struct mst_identity *identity);
 

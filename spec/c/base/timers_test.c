@@ -52,6 +52,7 @@ static void fires_what_is_due_in_order(void **state)
     assert_ptr_equal(fired_owner[1], &timer[3]); /* set later than [1] */
     assert_ptr_equal(fired_owner[2], &timer[2]);
     assert_int_equal(mst_timers_next(&timers), 30);
+    mst_timers_cancel(&timers, &timer[0]); /* it goes with this function */
 }
 
 static void move_and_cancel(void **state)
@@ -86,6 +87,7 @@ static void one_that_sets_itself_fires_once_a_run(void **state)
     assert_ptr_equal(fired_owner[1], &other);
     assert_int_equal(mst_timers_run(&timers, 5), 1);
     assert_int_equal(timers.count, 1);
+    mst_timers_cancel(&timers, &again); /* it goes with this function */
 }
 
 static void free_owner(struct mst_timer *timer, void *owner)

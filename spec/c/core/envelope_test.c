@@ -153,6 +153,65 @@ static void what_messaging_does_not_carry_is_refused_as_a_whole(void **state)
     assert_null(world->multicast);
 }
 
+static uint32_t shard_of(const struct mst_cast *cast, struct mst_span subject)
+{
+    uint32_t shard = 0, found = UINT32_MAX;
+    assert_int_equal(cast->ends[cast->shards - 1], cast->count);
+    for (uint32_t i = 0; i < cast->count; i++) {
+        struct mst_span other = subject_of(cast, i);
+        while (cast->ends[shard] <= i)
+            shard++;
+        if (other.length != subject.length || memcmp(other.data, subject.data, subject.length) != 0)
+            continue;
+        assert_true(found == UINT32_MAX || found == shard);
+        found = shard;
+    }
+    return found;
+}
+
+/* Whatever the other targets are, and when it is sent again, too. */
+static void a_subject_is_always_in_the_same_shard(void **state)
+{
+    struct world *world = *state;
+    char id[16], gateway[16];
+    world->fake.shards = 3;
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(id, sizeof id, "x%u", i);
+        snprintf(gateway, sizeof gateway, "g%u", i % 12);
+        add(world, id, i % 2 ? gateway : "");
+    }
+    start(world, MST_ACK_RECEIVED, 2);
+    const struct mst_cast *first = world->fake.casts[0];
+    assert_int_equal(first->shards, 3);
+    for (uint32_t s = 0; s < 3; s++)
+        assert_true(first->ends[s] > (s ? first->ends[s - 1] : 0));
+    emit(world, 0, MST_CAST_LOST, 5, first->count - 5, "", MST_ENATS);
+    run(world);
+    const struct mst_cast *again = world->fake.casts[1];
+    assert_int_equal(again->shards, 3);
+    assert_int_equal(again->count, first->count - 10);
+    for (uint32_t i = 0; i < again->count; i++) {
+        struct mst_span subject = subject_of(again, i);
+        assert_int_equal(shard_of(again, subject), shard_of(first, subject));
+    }
+    mst_multicast_cancel(world->multicast);
+    run(world);
+    mst_multicast_destroy(world->multicast);
+    for (unsigned i = 0; i < 300; i += 3) {
+        snprintf(id, sizeof id, "x%u", i);
+        mst_view_remove(world->view, id, strlen(id), ++world->revision);
+    }
+    uint32_t before = world->fake.count;
+    assert_int_equal(try_start(world, MST_ACK_NONE, 60 * SECOND, 0, ""), 0);
+    const struct mst_cast *other = world->fake.casts[before];
+    for (uint32_t i = 0; i < other->count; i++) {
+        struct mst_span subject = subject_of(other, i);
+        assert_int_equal(shard_of(other, subject), shard_of(first, subject));
+    }
+    mst_multicast_cancel(world->multicast);
+    run(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +223,7 @@ int main(void)
         TEST(an_envelope_never_passes_the_payload_limit),
         TEST(an_envelope_is_filled_up_to_the_payload_limit),
         TEST(what_messaging_does_not_carry_is_refused_as_a_whole),
+        TEST(a_subject_is_always_in_the_same_shard),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@ struct fake {
     bool releasing[CASTS];
     uint32_t count;
     size_t max_payload;
+    uint32_t shards; /* 0: 1 */
 };
 
 struct world {
@@ -77,11 +78,18 @@ static inline size_t fake_max_payload(struct mst_messaging *messaging)
     return ((struct fake *)messaging)->max_payload;
 }
 
+static inline uint32_t fake_shards(struct mst_messaging *messaging)
+{
+    const struct fake *fake = (struct fake *)messaging;
+    return fake->shards ? fake->shards : 1;
+}
+
 static const struct mst_messaging_ops fake_ops = {
     .name = "fake",
     .send = fake_send,
     .release = fake_release,
     .max_payload = fake_max_payload,
+    .shards = fake_shards,
 };
 
 /* Lets go of what was released. */

@@ -33,7 +33,8 @@ static void a_server_of_another_make(void **state)
     assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
     listen(listener, 5);
     struct reply ready = {0}, reply = {0};
-    struct mst_client *client = mst_client_open_socket(&host->loop, other, 100 * MST_NS_PER_MS, on_reply, &ready);
+    struct mst_client *client =
+        client_started(mst_client_open_socket(&host->loop, other, 100 * MST_NS_PER_MS, on_reply, &ready));
     int fd = accept(listener, NULL, NULL);
     wait_count(host, &ready.count, 1);
     bool lost = false;
@@ -79,7 +80,7 @@ static void without_a_server_the_client_says_what_to_do(void **state)
     char nowhere[128], far[200];
     struct reply ready = {0};
     snprintf(nowhere, sizeof nowhere, "%s/nowhere", folder);
-    struct mst_client *client = mst_client_open_socket(&host->loop, nowhere, 0, on_reply, &ready);
+    struct mst_client *client = client_started(mst_client_open_socket(&host->loop, nowhere, 0, on_reply, &ready));
     wait_count(host, &ready.count, 1);
     assert_int_equal(ready.status, MST_ECONNECT);
     assert_non_null(strstr(ready.json, nowhere));
@@ -89,7 +90,7 @@ static void without_a_server_the_client_says_what_to_do(void **state)
     memset(far, 'a', sizeof far - 1);
     far[sizeof far - 1] = '\0';
     reply_clear(&ready);
-    client = mst_client_open_socket(&host->loop, far, 0, on_reply, &ready);
+    client = client_started(mst_client_open_socket(&host->loop, far, 0, on_reply, &ready));
     wait_count(host, &ready.count, 1);
     assert_int_equal(ready.status, MST_ECONNECT);
     reply_clear(&ready);

@@ -39,7 +39,7 @@ static inline int start_nats(void **state)
 static inline int stop(void **state)
 {
     (void)state;
-    mst_host_free(host);
+    host_end(host);
     host = NULL;
     return 0;
 }

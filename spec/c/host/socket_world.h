@@ -28,7 +28,7 @@ static inline int start(void **state)
 static inline int stop(void **state)
 {
     (void)state;
-    mst_host_free(host);
+    host_end(host);
     host = NULL;
     assert_int_equal(access(path, F_OK), -1);
     return 0;
@@ -37,8 +37,7 @@ static inline int stop(void **state)
 static inline struct mst_client *open_client(uint64_t timeout)
 {
     struct reply ready = {0};
-    struct mst_client *client = mst_client_open_socket(&host->loop, path, timeout, on_reply, &ready);
-    assert_non_null(client);
+    struct mst_client *client = client_started(mst_client_open_socket(&host->loop, path, timeout, on_reply, &ready));
     assert_int_equal(ready.count, 0);
     wait_count(host, &ready.count, 1);
     assert_int_equal(ready.status, 0);

@@ -36,7 +36,7 @@ static void every_message_arrives_once_and_is_routed(void **state)
     harness.messaging->ops->stats(harness.messaging, &stats);
     assert_int_equal(stats.published, MANY);
     assert_int_equal(stats.routed, MANY);
-    assert_in_range(stats.fences, MANY / 256, MANY / 256 + 2);
+    assert_in_range(stats.fences, MANY / 512, MANY / 512 + 4);
     assert_int_equal(stats.epochs, 1);
     probe_free(&harness, probe);
     counter_close(&counter);
@@ -443,7 +443,7 @@ static void a_forged_fence_is_not_believed(void **state)
 {
     (void)state;
     struct harness harness;
-    struct mst_nats_options slow = {.fence_timeout = 700 * MST_NS_PER_MS};
+    struct mst_nats_options slow = {.publishers = 1, .fence_timeout = 700 * MST_NS_PER_MS};
     harness_open(&harness, &server, &slow);
     struct counter counter;
     counter_open(&counter, &server, "forge.>", 10);
@@ -545,6 +545,122 @@ static void too_many_casts_are_refused(void **state)
     free(probes);
 }
 
+enum { ORDERED = 60, CASTS_IN_ORDER = 400, POOL = 3 };
+
+struct ordered {
+    atomic_uint total, wrong;
+    unsigned last[ORDERED]; /* number of the cast whose message came last, of each subject */
+};
+
+static void on_ordered(natsConnection *connection, natsSubscription *subscription, natsMsg *message, void *closure)
+{
+    (void)connection;
+    (void)subscription;
+    struct ordered *ordered = closure;
+    unsigned subject = (unsigned)strtoul(strchr(natsMsg_GetSubject(message), '.') + 1, NULL, 10);
+    unsigned number = (unsigned)strtoul(natsMsg_GetData(message), NULL, 10);
+    if (subject >= ORDERED || number <= ordered->last[subject])
+        atomic_fetch_add(&ordered->wrong, 1);
+    else
+        ordered->last[subject] = number;
+    atomic_fetch_add(&ordered->total, 1);
+    natsMsg_Destroy(message);
+}
+
+/* Some of the subjects, always in the shard that is the subject's number modulo the shards. */
+static struct probe *send_ordered(struct harness *harness, unsigned number, uint32_t *sent)
+{
+    char body[16];
+    snprintf(body, sizeof body, "%u", number);
+    struct probe *probe = probe_make(harness, "order", ORDERED, body, false);
+    struct mst_cast *cast = &probe->cast;
+    struct mst_cast_message all[ORDERED];
+    memcpy(all, cast->messages, sizeof all);
+    cast->count = 0;
+    cast->shards = harness->messaging->ops->shards(harness->messaging);
+    for (uint32_t s = 0; s < cast->shards; s++) {
+        for (uint32_t i = s; i < ORDERED; i += cast->shards)
+            if ((i * 7 + number) % 5)
+                cast->messages[cast->count++] = all[i];
+        cast->ends[s] = cast->count;
+    }
+    *sent += cast->count;
+    harness->messaging->ops->send(harness->messaging, cast);
+    return probe;
+}
+
+static void a_pool_keeps_the_order_of_each_subject(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct mst_nats_options options = {.publishers = POOL, .window = 16};
+    harness_open(&harness, &server, &options);
+    assert_int_equal(harness.messaging->ops->shards(harness.messaging), POOL);
+    struct ordered ordered = {0};
+    natsConnection *connection;
+    natsSubscription *subscription;
+    assert_int_equal(natsConnection_ConnectTo(&connection, server.address), NATS_OK);
+    assert_int_equal(natsConnection_Subscribe(&subscription, connection, "order.>", on_ordered, &ordered), NATS_OK);
+    assert_int_equal(natsConnection_Flush(connection), NATS_OK);
+    struct probe *probes[CASTS_IN_ORDER];
+    uint32_t sent = 0;
+    for (unsigned i = 0; i < CASTS_IN_ORDER; i++)
+        probes[i] = send_ordered(&harness, i + 1, &sent);
+    for (unsigned i = 0; i < CASTS_IN_ORDER; i++) {
+        uint32_t count = probes[i]->cast.count;
+        while (probes[i]->final < count)
+            run_for(&harness, 1);
+        assert_int_equal(probes[i]->ended[MST_CAST_ROUTED], count);
+        probe_free(&harness, probes[i]);
+    }
+    for (unsigned i = 0; i < 500 && atomic_load(&ordered.total) < sent; i++)
+        run_for(&harness, 10);
+    assert_int_equal(atomic_load(&ordered.total), sent);
+    assert_int_equal(atomic_load(&ordered.wrong), 0);
+    struct mst_messaging_stats stats;
+    harness.messaging->ops->stats(harness.messaging, &stats);
+    assert_int_equal(stats.epochs, POOL);
+    natsSubscription_Destroy(subscription);
+    natsConnection_Destroy(connection);
+    harness_close(&harness);
+}
+
+/* The fake server resets one connection in the middle of a cast that all three carry. */
+static void one_connection_of_a_pool_dies_alone(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 15000, ROUNDS = 10 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct fake_nats fake;
+        struct harness harness;
+        struct mst_nats_options options = {.publishers = POOL};
+        assert_true(fake_nats_start(&fake, MESSAGES));
+        atomic_store(&fake.die_after, 1 + (round * 1009u) % (MESSAGES / 2));
+        harness_open_port(&harness, fake.port, &options);
+        struct probe *probe = probe_send(&harness, "f", MESSAGES, "hello", false);
+        run_until(&harness, probe_ended, probe, 20);
+        uint32_t lost[POOL] = {0}, struck = 0, other = 0;
+        for (uint32_t i = 0; i < MESSAGES; i++) {
+            bool routed = probe->outcome[i] == 1 + MST_CAST_ROUTED;
+            lost[i / (MESSAGES / POOL)] += probe->outcome[i] == 1 + MST_CAST_LOST;
+            assert_true(routed ? atomic_load(&fake.seen[i]) == 1 : atomic_load(&fake.seen[i]) <= 1);
+        }
+        for (unsigned s = 0; s < POOL; s++)
+            if (lost[s])
+                struck++, other = lost[s];
+        assert_int_equal(struck, 1);
+        assert_int_equal(probe->ended[MST_CAST_LOST], other);
+        assert_int_equal(probe->ended[MST_CAST_ROUTED], MESSAGES - other);
+        assert_int_equal(probe->twice, 0);
+        struct mst_messaging_stats stats;
+        harness.messaging->ops->stats(harness.messaging, &stats);
+        assert_in_range(stats.epochs, POOL, POOL + 1);
+        probe_free(&harness, probe);
+        harness_close(&harness);
+        fake_nats_stop(&fake);
+    }
+}
+
 static void two_in_one_process(void **state)
 {
     (void)state;
@@ -609,6 +725,8 @@ int main(void)
         cmocka_unit_test(closing_ends_every_cast),
         cmocka_unit_test(a_cast_can_be_released_in_flight),
         cmocka_unit_test(too_many_casts_are_refused),
+        cmocka_unit_test(a_pool_keeps_the_order_of_each_subject),
+        cmocka_unit_test(one_connection_of_a_pool_dies_alone),
         cmocka_unit_test(two_in_one_process),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -51,9 +51,10 @@ static bool on_publish(struct peer *peer, const char *subject)
     }
     note(fake, subject);
     uint64_t die_after = atomic_load(&fake->die_after);
-    if (die_after == 0 || atomic_load(&fake->read) < die_after)
+    /* Of several connections that come there at one time one dies. */
+    if (die_after == 0 || atomic_load(&fake->read) < die_after ||
+        !atomic_compare_exchange_strong(&fake->die_after, &die_after, 0))
         return true;
-    atomic_store(&fake->die_after, 0);
     /* Linux resets a connection that is so dissolved. */
     connect(peer->fd, &(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
     return false;

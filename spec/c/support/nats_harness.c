@@ -201,6 +201,9 @@ struct probe *probe_make(struct harness *harness, const char *prefix, uint32_t c
 struct probe *probe_send(struct harness *harness, const char *prefix, uint32_t count, const char *payload, bool replies)
 {
     struct probe *probe = probe_make(harness, prefix, count, payload, replies);
+    probe->cast.shards = harness->messaging->ops->shards(harness->messaging);
+    for (uint32_t s = 0; s < probe->cast.shards; s++)
+        probe->cast.ends[s] = (uint32_t)((uint64_t)count * (s + 1) / probe->cast.shards);
     harness->messaging->ops->send(harness->messaging, &probe->cast);
     assert_int_equal(probe->final, 0);
     return probe;

@@ -47,7 +47,7 @@ struct probe {
     int code; /* of the last failure */
 };
 
-/* A cast of `count` messages to `<prefix>.<number>` with one payload. */
+/* A cast of `count` messages to `<prefix>.<number>` with one payload; one that is sent has equal shards. */
 struct probe *probe_make(struct harness *harness, const char *prefix, uint32_t count, const char *payload,
                          bool replies);
 struct probe *probe_send(struct harness *harness, const char *prefix, uint32_t count, const char *payload,

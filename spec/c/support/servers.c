@@ -292,7 +292,10 @@ void test_server_kill(struct test_server *server)
 
 void test_server_pause(struct test_server *server)
 {
+    siginfo_t info;
     kill(server->pid, SIGSTOP);
+    /* The signal takes a moment to reach all its threads. */
+    waitid(P_PID, (id_t)server->pid, &info, WSTOPPED);
 }
 
 void test_server_resume(struct test_server *server)

@@ -375,6 +375,23 @@ static void test_touch_and_remove(void **state)
     assert_int_equal(mst_view_next_expiry(f->view), INT64_MAX);
 }
 
+static void test_an_emptied_view_has_no_rows_and_a_newer_revision(void **state)
+{
+    struct fixture *f = *state;
+    put(f, "d1", "{\"a\":1}");
+    put(f, "d2", "{\"a\":2}");
+    put(f, "d3", "{\"a\":3}");
+    drop(f, "d2");
+    mst_view_empty(f->view, 50);
+    assert_int_equal(mst_view_count(f->view), 0);
+    assert_int_equal(mst_view_row_limit(f->view), 0);
+    assert_int_equal(mst_view_find(f->view, "d1", 2), MST_ROW_NONE);
+    assert_int_equal(mst_view_revision(f->view), 50);
+    mst_view_empty(f->view, 49);
+    assert_int_equal(mst_view_revision(f->view), 50);
+    assert_int_equal(put(f, "d3", "{}"), 0);
+}
+
 static void test_gateways_are_shared_and_freed(void **state)
 {
     struct fixture *f = *state;
@@ -411,6 +428,7 @@ int main(void)
         CASE(test_a_column_made_late_equals_one_made_early),
         CASE(test_there_are_at_most_1024_columns),
         CASE(test_touch_and_remove),
+        CASE(test_an_emptied_view_has_no_rows_and_a_newer_revision),
         CASE(test_gateways_are_shared_and_freed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
