@@ -76,6 +76,7 @@ static void release_attempts(struct mst_multicast *multicast)
 static void let_go(struct mst_multicast *multicast)
 {
     multicast->fanout->active--;
+    multicast->fanout->under_way -= multicast->target_count;
     mst_buffer_deinit(&multicast->text);
     free(multicast->order);
     free(multicast->messages);
@@ -335,6 +336,7 @@ static void launch(struct mst_multicast *multicast, struct mst__attempt *attempt
     struct mst_fanout *fanout = multicast->fanout;
     multicast->counts[MST_RECEIPT_QUEUED] = multicast->open = multicast->target_count;
     fanout->active++;
+    fanout->under_way += multicast->target_count;
     fanout->stats.multicasts++;
     fanout->stats.targets += multicast->target_count;
     attempt->cast.messages = multicast->cast_messages;
@@ -354,6 +356,8 @@ int mst_multicast_start(struct mst_fanout *fanout, const struct mst_multicast_re
 {
     if (fanout->active >= MST__FANOUT_ACTIVE)
         return mst_error_set(error, MST_EBUSY, "%u multicasts are under way", fanout->active);
+    if (fanout->active && fanout->under_way + request->targets->count > MST__FANOUT_TARGETS)
+        return mst_error_set(error, MST_EBUSY, "more than %u targets would be under way", MST__FANOUT_TARGETS);
     int code;
     struct mst__attempt *attempt = NULL;
     struct mst_multicast *multicast = calloc(1, sizeof *multicast);

@@ -99,7 +99,8 @@ struct mst_multicast_request {
 
 /*
  * Starts a multicast. Rows of the set that are dead are left out. MST_ETOOBIG where payload or envelope exceed what
- * messaging carries, or all messages together 256 MiB (and 1 KiB per target); MST_EBUSY above 1,024 under way;
+ * messaging carries, or all messages together 256 MiB (and 1 KiB per target); MST_EBUSY above 1,024 under
+ * way, or where all under way would pass 2,000,000 targets (a single one may have more);
  * MST_ENOMEM; then nothing was sent. No targets: done follows with zeros.
  */
 int mst_multicast_start(struct mst_fanout *fanout, const struct mst_multicast_request *request,

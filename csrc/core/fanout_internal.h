@@ -11,6 +11,7 @@
 #define MST__ENVELOPE_IDS 1000u
 #define MST__ENVELOPE_ID_BYTES (64u * 1024u)
 #define MST__FANOUT_ACTIVE 1024u
+#define MST__FANOUT_TARGETS 2000000u            /* of all multicasts under way; a single one may have more */
 #define MST__FANOUT_TEXT (256u * 1024u * 1024u) /* subjects and envelopes of a multicast, but for 1 KiB per target */
 #define MST__CODE_MAX 256u                      /* bytes of a failure that are kept */
 #define MST__REPLY_MEMBERS 4000u                /* of a gateway's JSON reply */
@@ -22,6 +23,7 @@ struct mst_fanout {
     struct mst_json_parser *parser;
     struct mst_buffer scratch; /* a reply, parsed */
     uint32_t active;
+    uint64_t under_way; /* targets of the active ones */
     struct mst_fanout_stats stats;
     char prefix[];
 };

@@ -245,6 +245,35 @@ static void ignore_done(struct mst_multicast *multicast, void *owner)
     mst_multicast_destroy(multicast);
 }
 
+static void too_many_targets_at_once_are_refused(void **state)
+{
+    enum { IDS = 5000, FULL = 400 }; /* two million targets */
+    struct world *world = *state;
+    struct mst_multicast_request request = {
+        .namespace_ = "ns", .view = world->view, .targets = &world->targets, .timeout = SECOND, .done = ignore_done};
+    struct mst_multicast *multicast = NULL;
+    struct mst_error error;
+    char id[16];
+    for (int i = 0; i < IDS; i++) {
+        snprintf(id, sizeof id, "id-%d", i);
+        add(world, id, "");
+    }
+    target_all(world);
+    for (int i = 0; i < FULL; i++)
+        assert_int_equal(mst_multicast_start(world->fanout, &request, &multicast, NULL), 0);
+    assert_int_equal(mst_multicast_start(world->fanout, &request, &multicast, &error), MST_EBUSY);
+    assert_int_equal(mst_fanout_active(world->fanout), FULL);
+    routed(world, 0, 0, IDS);
+    run(world);
+    fake_let_go(&world->fake);
+    assert_int_equal(mst_multicast_start(world->fanout, &request, &multicast, NULL), 0);
+    for (uint32_t i = 1; i <= FULL; i++)
+        routed(world, i, 0, IDS);
+    run(world);
+    fake_let_go(&world->fake);
+    assert_int_equal(mst_fanout_active(world->fanout), 0);
+}
+
 static void too_many_at_once_are_refused(void **state)
 {
     struct world *world = *state;
@@ -568,6 +597,7 @@ int main(void)
         TEST(progress_after_a_cancel_changes_no_count_of_what_is_waited_for),
         TEST(it_may_be_destroyed_from_its_own_end),
         TEST(receipts_outlive_the_fan_out),
+        TEST(too_many_targets_at_once_are_refused),
         TEST(too_many_at_once_are_refused),
         TEST(in_a_storm_of_events_the_counts_add_up),
         TEST_MEMORY(strange_ids_reach_their_own_listener_and_no_other),
