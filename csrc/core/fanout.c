@@ -139,12 +139,19 @@ static void message_lost(struct mst_multicast *multicast, uint32_t index)
     multicast->waiting++;
 }
 
+/* What the deadline makes of a target that never got out: without a connection that is the reason, not the receiver. */
+static enum mst_receipt_state never_sent(const struct mst_multicast *multicast)
+{
+    struct mst_messaging *messaging = multicast->fanout->messaging;
+    return messaging->ops->healthy(messaging, NULL) ? MST_RECEIPT_TIMEOUT : MST_RECEIPT_UNREACHABLE;
+}
+
 static void message_refused(struct mst_multicast *multicast, uint32_t index, const struct mst_error *error)
 {
     int code = error ? error->code : MST_EINTERNAL;
     if (code == MST_EDEADLINE) {
         const struct mst__message *message = &multicast->messages[index];
-        mst__message_set(multicast, index, message->tries ? MST_RECEIPT_UNREACHABLE : MST_RECEIPT_TIMEOUT, 0);
+        mst__message_set(multicast, index, message->tries ? MST_RECEIPT_UNREACHABLE : never_sent(multicast), 0);
         return;
     }
     if (strcmp(mst_error_class(code), "connection") == 0) {
@@ -292,7 +299,7 @@ static void on_timer(struct mst_timer *timer, void *owner)
     mst_timers_set(multicast->fanout->timers, timer, multicast->deadline);
     multicast->awake = false;
     if (multicast->open && late)
-        mst__multicast_settle(multicast, MST_RECEIPT_TIMEOUT, MST_RECEIPT_TIMEOUT);
+        mst__multicast_settle(multicast, never_sent(multicast), MST_RECEIPT_TIMEOUT);
     if (multicast->open && multicast->waiting)
         send_again(multicast);
     if (!multicast->open)

@@ -262,8 +262,10 @@ void mst__redis_drop_run(struct mst__redis *registry)
         refused->done(refused);
     }
     /* Callbacks may add to the lists, at their heads; what is behind the link stays. */
+    /* The registry may serve before its bulk connection is up for the first time: that is waited for. */
+    bool may_start = mst__redis_link_ready(&registry->bulk) || registry->bulk_failed || !registry->serving;
     for (struct mst__redis_drop *drop = registry->drops; drop != NULL; drop = drop->next)
-        if (!drop->started)
+        if (!drop->started && may_start)
             drop_start(drop);
     for (struct mst__redis_drop **link = &registry->drops; *link != NULL;) {
         struct mst__redis_drop *drop = *link;
@@ -276,7 +278,7 @@ void mst__redis_drop_run(struct mst__redis *registry)
         link = &registry->drops;
     }
     for (struct mst__redis_listing *listing = registry->listings; listing != NULL; listing = listing->next)
-        if (!listing->started)
+        if (!listing->started && may_start)
             scan_names(listing, "0");
     for (struct mst__redis_listing **link = &registry->listings; *link != NULL;) {
         struct mst__redis_listing *listing = *link;

@@ -101,8 +101,9 @@ struct mst__redis {
     uv_async_t wake;
     struct mst__redis_link write, feed, bulk;
 
-    bool serving; /* the server was checked on this connection and operations can be sent */
-    bool loading; /* FUNCTION LOAD is under way */
+    bool serving;     /* the server was checked on this connection and operations can be sent */
+    bool bulk_failed; /* the bulk connection went down and is not back */
+    bool loading;     /* FUNCTION LOAD is under way */
     char replid[48];
     struct mst_error why;                      /* while not serving */
     struct mst_timer check_timer, tick, nudge; /* nudge: only turns the loop */

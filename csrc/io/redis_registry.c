@@ -45,6 +45,7 @@ static void on_write_down(struct mst__redis_link *link, const struct mst_error *
     for (struct mst__redis_space *space = registry->spaces; space != NULL; space = space->next)
         space->state = MST__SPACE_DETACHED;
     mst__redis_opened(registry, error->code, error);
+    uv_async_send(&registry->wake);
 }
 
 static void on_feed_up(struct mst__redis_link *link)
@@ -62,13 +63,18 @@ static void on_feed_down(struct mst__redis_link *link, const struct mst_error *e
 
 static void on_bulk_up(struct mst__redis_link *link)
 {
-    mst__redis_follow_kick(link->owner);
+    struct mst__redis *registry = link->owner;
+    registry->bulk_failed = false;
+    mst__redis_follow_kick(registry);
+    uv_async_send(&registry->wake);
 }
 
 static void on_bulk_down(struct mst__redis_link *link, const struct mst_error *error)
 {
-    (void)link;
+    struct mst__redis *registry = link->owner;
     (void)error;
+    registry->bulk_failed = true;
+    uv_async_send(&registry->wake);
 }
 
 /* ---- timers and handles ---- */

@@ -91,12 +91,40 @@ local function open(path)
   return file, path
 end
 
+local BLOCK = 65536
+local LONGEST = 1048576 -- bytes of a line; what the matcher takes
+
+-- The lines of a file, whatever bytes they hold (file:lines() would stop at a NUL). An error of reading is raised.
+local function lines(file, name)
+  local pending, at, ended, number = "", 1, false, 0
+  local function more()
+    local block, message = file:read(BLOCK)
+    if message then failure.usage("%s: %s", name, message) end
+    ended = not block
+    pending, at = pending:sub(at) .. (block or ""), 1
+    if #pending > LONGEST + BLOCK and not pending:find("\n", 1, true) then
+      failure.usage("%s: line %d: longer than %d bytes", name, number + 1, LONGEST)
+    end
+  end
+  return function()
+    local stop = pending:find("\n", at, true)
+    while not stop and not ended do
+      more()
+      stop = pending:find("\n", at, true)
+    end
+    if not stop and at > #pending then return nil end
+    local line = pending:sub(at, (stop or #pending + 1) - 1)
+    at, number = (stop or #pending) + 1, number + 1
+    return line
+  end
+end
+
 function M.run(args, out)
   local source, path = read_words(args)
   local matcher = create_matcher(args, source, out)
   local file, name = open(path)
   local number, found = 0, 0
-  for line in file:lines() do
+  for line in lines(file, name) do
     number = number + 1
     if line:find "%S" then
       local matches, message, code = matcher:test(line)

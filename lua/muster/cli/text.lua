@@ -7,6 +7,8 @@ local limits = require "muster.filter.limits"
 
 local M = {}
 
+local REQUEST_MAX = 1048576 -- bytes of a request, as the server limits it
+
 local function skip_string(text, at)
   at = at + 1
   while true do
@@ -133,6 +135,10 @@ end
 
 -- The payload members of a request: text as it is, anything else as base64.
 function M.payload(bytes)
+  if #bytes > REQUEST_MAX then
+    failure.raise { code = "ETOOBIG", message = ("the payload has %d bytes; a request holds at most %d"):format(#bytes,
+                                                                                                 REQUEST_MAX) }
+  end
   if limits.invalid_utf8(bytes) then return { "payload_base64", '"' .. M.base64(bytes) .. '"' } end
   return { "payload", core.json_encode(bytes) }
 end

@@ -245,6 +245,24 @@ static void ignore_done(struct mst_multicast *multicast, void *owner)
     mst_multicast_destroy(multicast);
 }
 
+/* With nobody to talk to, the deadline is not the receivers' fault. */
+static void without_a_connection_the_deadline_says_so(void **state)
+{
+    struct world *world = *state;
+    struct mst_multicast_request request = {
+        .namespace_ = "ns", .view = world->view, .targets = &world->targets, .timeout = 1000000, .done = ignore_done};
+    struct mst_multicast *multicast = NULL;
+    add(world, "id", "");
+    target_all(world);
+    world->fake.down = true;
+    assert_int_equal(mst_multicast_start(world->fanout, &request, &multicast, NULL), 0);
+    mst_timers_run(&world->timers, mst_clock_monotonic() + SECOND);
+    mst_timers_run(&world->timers, mst_clock_monotonic() + 2 * SECOND);
+    fake_let_go(&world->fake);
+    assert_int_equal(mst_fanout_stats(world->fanout)->states[MST_RECEIPT_UNREACHABLE], 1);
+    assert_int_equal(mst_fanout_stats(world->fanout)->states[MST_RECEIPT_TIMEOUT], 0);
+}
+
 static void too_many_targets_at_once_are_refused(void **state)
 {
     enum { IDS = 5000, FULL = 400 }; /* two million targets */
@@ -597,6 +615,7 @@ int main(void)
         TEST(progress_after_a_cancel_changes_no_count_of_what_is_waited_for),
         TEST(it_may_be_destroyed_from_its_own_end),
         TEST(receipts_outlive_the_fan_out),
+        TEST(without_a_connection_the_deadline_says_so),
         TEST(too_many_targets_at_once_are_refused),
         TEST(too_many_at_once_are_refused),
         TEST(in_a_storm_of_events_the_counts_add_up),

@@ -30,6 +30,7 @@ struct fake {
     bool releasing[CASTS];
     uint32_t count;
     size_t max_payload;
+    bool down;       /* not healthy */
     uint32_t shards; /* 0: 1 */
 };
 
@@ -84,11 +85,18 @@ static inline uint32_t fake_shards(struct mst_messaging *messaging)
     return fake->shards ? fake->shards : 1;
 }
 
+static inline bool fake_healthy(struct mst_messaging *messaging, struct mst_error *why)
+{
+    (void)why;
+    return !((struct fake *)messaging)->down;
+}
+
 static const struct mst_messaging_ops fake_ops = {
     .name = "fake",
     .send = fake_send,
     .release = fake_release,
     .max_payload = fake_max_payload,
+    .healthy = fake_healthy,
     .shards = fake_shards,
 };
 
