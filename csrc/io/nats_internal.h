@@ -4,7 +4,8 @@
 /*
  * What the files of the NATS slot share.
  *
- *   nats_messaging.c   the slot itself: casts, dispatch of events, opening and closing; loop thread
+ *   nats_messaging.c   the slot itself: dispatch of events, opening and closing; loop thread
+ *   nats_casts.c       the casts under way and what their callers are told; loop thread
  *   nats_publisher.c   the publisher thread: queue of casts, slices, windows, fences, back-off
  *   nats_epoch.c       one publisher connection: how it begins and ends, what comes back on its inbox
  *   nats_control.c     the control thread: listeners and single messages

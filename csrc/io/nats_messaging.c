@@ -6,17 +6,12 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "io/nats_internal.h"
+#include "io/nats_casts.h"
 
 enum {
     EVENTS_PER_TURN = 8192, /* then the loop's other business has its turn */
     PUBLISHERS = 1,
-    FIRST_SLOTS = 64,
 };
-
-/* Use of a cast's slot_state. All casts from `send` to `released` are in one list. */
-enum { STATE_JOB, STATE_BEFORE, STATE_AFTER, STATE_FLAGS };
-enum { REFUSE_PENDING = 1, RELEASE_PENDING = 2, CODE_SHIFT = 8 };
 
 struct source {
     bool up, stopped;
@@ -36,18 +31,13 @@ struct messaging {
     struct source sources[MST__NATS_SOURCES];
     struct mst_error failed; /* the options cannot be used: nothing was started */
 
-    struct mst__nats_job **slots; /* by number; NULL: free */
-    uint32_t *generations, *free_slots;
-    uint32_t slot_count, free_count;
-    struct mst_cast *casts;
-    uint32_t orphans; /* casts that got no job or were not taken, with a pending flag */
+    struct mst__nats_casts casts;
 
     void (*ready)(void *context, int status, const struct mst_error *error);
     void *ready_context;
     bool closing, finishing;
     void (*closed)(void *context);
     void *closed_context;
-    struct mst_messaging_stats stats;
 };
 
 static struct messaging *self(struct mst_messaging *messaging)
@@ -55,226 +45,7 @@ static struct messaging *self(struct mst_messaging *messaging)
     return (struct messaging *)messaging;
 }
 
-/* ------------------------------------------------------------------------ the list of casts */
-
-static struct mst_cast *neighbour(const struct mst_cast *cast, int which)
-{
-    return (struct mst_cast *)(uintptr_t)cast->slot_state[which];
-}
-
-static struct mst__nats_job *job_of(const struct mst_cast *cast)
-{
-    return (struct mst__nats_job *)(uintptr_t)cast->slot_state[STATE_JOB];
-}
-
-static void list_cast(struct messaging *messaging, struct mst_cast *cast)
-{
-    memset(cast->slot_state, 0, sizeof cast->slot_state);
-    cast->slot_state[STATE_AFTER] = (uintptr_t)messaging->casts;
-    if (messaging->casts)
-        messaging->casts->slot_state[STATE_BEFORE] = (uintptr_t)cast;
-    messaging->casts = cast;
-}
-
-static void unlist_cast(struct messaging *messaging, struct mst_cast *cast)
-{
-    struct mst_cast *before = neighbour(cast, STATE_BEFORE), *after = neighbour(cast, STATE_AFTER);
-    if (before)
-        before->slot_state[STATE_AFTER] = (uintptr_t)after;
-    else
-        messaging->casts = after;
-    if (after)
-        after->slot_state[STATE_BEFORE] = (uintptr_t)before;
-}
-
-/* Has something told about a cast on the next turn of the loop. */
-static void set_pending(struct messaging *messaging, struct mst_cast *cast, uint64_t flags)
-{
-    if (!(cast->slot_state[STATE_FLAGS] & (REFUSE_PENDING | RELEASE_PENDING)))
-        messaging->orphans++;
-    cast->slot_state[STATE_FLAGS] |= flags;
-    uv_async_send(&messaging->events.wake);
-}
-
-/* ------------------------------------------------------------------------ slots */
-
-static int grow_slots(struct messaging *messaging)
-{
-    if (messaging->free_count)
-        return 0;
-    uint32_t count = messaging->slot_count ? messaging->slot_count * 2 : FIRST_SLOTS;
-    struct mst__nats_job **slots = realloc(messaging->slots, count * sizeof *slots);
-    if (slots)
-        messaging->slots = slots;
-    uint32_t *generations = realloc(messaging->generations, count * sizeof *generations);
-    if (generations)
-        messaging->generations = generations;
-    uint32_t *free_slots = realloc(messaging->free_slots, count * sizeof *free_slots);
-    if (free_slots)
-        messaging->free_slots = free_slots;
-    if (!slots || !generations || !free_slots)
-        return MST_ENOMEM;
-    for (uint32_t slot = count; slot-- > messaging->slot_count;) {
-        slots[slot] = NULL;
-        generations[slot] = 0;
-        free_slots[messaging->free_count++] = slot;
-    }
-    messaging->slot_count = count;
-    return 0;
-}
-
-static void deadline_passed(struct mst_timer *timer, void *owner)
-{
-    struct messaging *messaging = owner;
-    struct mst__nats_job *job = (struct mst__nats_job *)((char *)timer - offsetof(struct mst__nats_job, deadline));
-    for (uint32_t i = 0; i < messaging->publisher_count; i++)
-        mst__nats_publisher_expire(&messaging->publishers[i], &job->parts[i]);
-}
-
-/* Shard i is publisher i's; a cast that is divided in any other way is the first one's. */
-static void divide(const struct messaging *messaging, struct mst__nats_job *job)
-{
-    const struct mst_cast *cast = job->cast;
-    bool fits = cast->shards == messaging->publisher_count;
-    uint32_t before = 0;
-    for (uint32_t i = 0; i < messaging->publisher_count; i++) {
-        uint32_t end = fits && i + 1 < cast->shards ? cast->ends[i] : cast->count;
-        job->parts[i] = (struct mst__nats_part){.job = job, .position = before, .end = end};
-        before = end;
-    }
-}
-
-static struct mst__nats_job *make_job(struct messaging *messaging, struct mst_cast *cast)
-{
-    size_t size = sizeof(struct mst__nats_job) + messaging->publisher_count * sizeof(struct mst__nats_part);
-    struct mst__nats_job *job = grow_slots(messaging) == 0 ? calloc(1, size) : NULL;
-    if (!job)
-        return NULL;
-    job->cast = cast;
-    job->slot = messaging->free_slots[--messaging->free_count];
-    job->generation = ++messaging->generations[job->slot];
-    job->deadline.fire = deadline_passed;
-    job->deadline.owner = messaging;
-    messaging->slots[job->slot] = job;
-    divide(messaging, job);
-    cast->slot_state[STATE_JOB] = (uintptr_t)job;
-    return job;
-}
-
-static void free_job(struct messaging *messaging, struct mst__nats_job *job)
-{
-    mst_timers_cancel(&messaging->loop->timers, &job->deadline);
-    messaging->slots[job->slot] = NULL;
-    messaging->free_slots[messaging->free_count++] = job->slot;
-    free(job);
-}
-
-/* The end of a cast: from here on it is the caller's. */
-static void finish_cast(struct messaging *messaging, struct mst_cast *cast)
-{
-    if (job_of(cast))
-        free_job(messaging, job_of(cast));
-    if (cast->slot_state[STATE_FLAGS] & (REFUSE_PENDING | RELEASE_PENDING))
-        messaging->orphans--;
-    unlist_cast(messaging, cast);
-    memset(cast->slot_state, 0, sizeof cast->slot_state);
-    cast->released(cast);
-}
-
-/* ------------------------------------------------------------------------ events to the caller */
-
-static void tell(struct messaging *messaging, struct mst_cast *cast, const struct mst_cast_event *event)
-{
-    uint32_t count = event->end - event->first;
-    switch (event->kind) {
-    case MST_CAST_ROUTED:
-        messaging->stats.routed += count;
-        break;
-    case MST_CAST_NO_RECEIVER:
-        messaging->stats.no_receiver += count;
-        break;
-    case MST_CAST_REPLY:
-        messaging->stats.replies += count;
-        break;
-    case MST_CAST_LOST:
-        messaging->stats.lost += count;
-        break;
-    case MST_CAST_REFUSED:
-        messaging->stats.refused += count;
-        break;
-    }
-    cast->event(cast, event);
-}
-
-static void refuse_cast(struct messaging *messaging, struct mst_cast *cast)
-{
-    struct mst_error error;
-    int code = -(int)(cast->slot_state[STATE_FLAGS] >> CODE_SHIFT);
-    struct mst_cast_event event = {.kind = MST_CAST_REFUSED, .end = cast->count, .error = &error};
-    mst_error_set(&error, code, "%s", mst_error_text(code));
-    cast->slot_state[STATE_FLAGS] &= ~(uint64_t)REFUSE_PENDING;
-    messaging->orphans--;
-    tell(messaging, cast, &event);
-}
-
-/* Callbacks may send and release other casts, so the search begins anew after each. */
-static void tell_orphans(struct messaging *messaging)
-{
-    struct mst_cast *cast = messaging->casts;
-    while (messaging->orphans && cast) {
-        uint64_t flags = cast->slot_state[STATE_FLAGS];
-        if (flags & RELEASE_PENDING)
-            finish_cast(messaging, cast);
-        else if (flags & REFUSE_PENDING)
-            refuse_cast(messaging, cast);
-        cast = flags & (RELEASE_PENDING | REFUSE_PENDING) ? messaging->casts : neighbour(cast, STATE_AFTER);
-    }
-}
-
-static enum mst_cast_event_kind cast_kind(uint8_t kind)
-{
-    switch (kind) {
-    case MST__NATS_ROUTED:
-        return MST_CAST_ROUTED;
-    case MST__NATS_NO_RECEIVER:
-        return MST_CAST_NO_RECEIVER;
-    case MST__NATS_REPLY:
-        return MST_CAST_REPLY;
-    case MST__NATS_LOST:
-        return MST_CAST_LOST;
-    default:
-        return MST_CAST_REFUSED;
-    }
-}
-
-static void on_cast_event(struct messaging *messaging, const struct mst__nats_event *from)
-{
-    struct mst__nats_job *job = from->slot < messaging->slot_count ? messaging->slots[from->slot] : NULL;
-    bool outside = from->kind == MST__NATS_REPLY || from->kind == MST__NATS_NO_RECEIVER;
-    if (job && (job->generation != from->generation || job->let_go))
-        job = NULL;
-    if (!job || from->end > job->cast->count) {
-        messaging->stats.stray_replies += outside;
-        return;
-    }
-    struct mst_error error;
-    struct mst_cast_event event = {.kind = cast_kind(from->kind), .first = from->first, .end = from->end};
-    if (event.kind == MST_CAST_REPLY)
-        event.data = mst__nats_event_piece(&messaging->events, from, 0);
-    if (event.kind == MST_CAST_LOST || event.kind == MST_CAST_REFUSED) {
-        struct mst_span text = mst__nats_event_piece(&messaging->events, from, 0);
-        mst_error_set(&error, from->code, "%.*s", (int)text.length, text.data);
-        event.error = &error;
-    }
-    tell(messaging, job->cast, &event);
-}
-
-static void on_let_go(struct messaging *messaging, const struct mst__nats_event *event)
-{
-    struct mst__nats_job *job = messaging->slots[event->slot];
-    if (job && job->generation == event->generation && --job->holders == 0)
-        finish_cast(messaging, job->cast);
-}
+/* ------------------------------------------------------------------------ events */
 
 static void on_delivery(struct messaging *messaging, const struct mst__nats_event *event)
 {
@@ -325,7 +96,7 @@ static void handle(struct messaging *messaging, const struct mst__nats_event *ev
 {
     switch ((enum mst__nats_event_kind)event->kind) {
     case MST__NATS_LET_GO:
-        on_let_go(messaging, event);
+        mst__nats_casts_let_go(&messaging->casts, event);
         break;
     case MST__NATS_DELIVERY:
         on_delivery(messaging, event);
@@ -341,7 +112,7 @@ static void handle(struct messaging *messaging, const struct mst__nats_event *ev
         messaging->sources[event->source].stopped = true;
         break;
     default:
-        on_cast_event(messaging, event);
+        mst__nats_casts_event(&messaging->casts, event);
         break;
     }
 }
@@ -350,9 +121,7 @@ static void handle(struct messaging *messaging, const struct mst__nats_event *ev
 
 static void free_messaging(struct messaging *messaging)
 {
-    free(messaging->slots);
-    free(messaging->generations);
-    free(messaging->free_slots);
+    mst__nats_casts_deinit(&messaging->casts);
     free(messaging->publishers);
     free(messaging->label);
     free(messaging);
@@ -376,9 +145,7 @@ static void finish_closing(struct messaging *messaging)
         mst__nats_publisher_finish(&messaging->publishers[i]);
     if (messaging->control_started)
         mst__nats_control_finish(&messaging->control);
-    tell_orphans(messaging);
-    while (messaging->casts)
-        finish_cast(messaging, messaging->casts);
+    mst__nats_casts_finish(&messaging->casts);
     mst_timers_cancel(&messaging->loop->timers, &messaging->soon);
     uv_close((uv_handle_t *)&messaging->events.wake, on_wake_closed);
 }
@@ -396,7 +163,7 @@ static void look(struct messaging *messaging)
     const struct mst__nats_event *event = NULL;
     if (messaging->failed.code)
         tell_ready(messaging, messaging->failed.code, &messaging->failed);
-    tell_orphans(messaging);
+    mst__nats_casts_tell(&messaging->casts);
     for (int i = 0; i < EVENTS_PER_TURN && (event = mst__nats_events_next(&messaging->events)) != NULL; i++)
         handle(messaging, event);
     if (event)
@@ -433,77 +200,16 @@ static void close_messaging(struct mst_messaging *base, void (*closed)(void *con
 
 /* ------------------------------------------------------------------------ operations */
 
-/* Puts an event of our own behind those that are pending. */
-static void put_event(struct messaging *messaging, const struct mst__nats_event *event, const struct mst_span *text)
-{
-    mst__nats_events_put(&messaging->events, event, text, text ? 1 : 0);
-    if (messaging->soon.slot == 0 && mst_timers_set(&messaging->loop->timers, &messaging->soon, 0) < 0)
-        uv_async_send(&messaging->events.wake);
-}
-
-/* Hands the parts to their publishers. If one does not take its own, neither that nor those behind it are sent. */
-static int put_parts(struct messaging *messaging, struct mst__nats_job *job)
-{
-    uint32_t taken = 0;
-    for (uint32_t i = 0; i < messaging->publisher_count; i++) {
-        struct mst__nats_part *part = &job->parts[i];
-        uint32_t first = part->position;
-        if (first == part->end)
-            continue;
-        int code = mst__nats_publisher_put(&messaging->publishers[i], part);
-        if (code < 0 && !taken)
-            return code;
-        if (code < 0) {
-            struct mst__nats_event refused = {.kind = MST__NATS_REFUSED, .code = (int16_t)code, .slot = job->slot};
-            struct mst_span text = {mst_error_text(code), strlen(mst_error_text(code))};
-            refused.generation = job->generation;
-            refused.first = first;
-            refused.end = job->cast->count;
-            put_event(messaging, &refused, &text);
-            break;
-        }
-        taken++;
-    }
-    return 0;
-}
-
 static void send_cast(struct mst_messaging *base, struct mst_cast *cast)
 {
     struct messaging *messaging = self(base);
     int code = messaging->closing ? MST_ECLOSED : messaging->publishers_started ? 0 : messaging->failed.code;
-    list_cast(messaging, cast);
-    if (code == 0) {
-        struct mst__nats_job *job = make_job(messaging, cast);
-        code = job ? 0 : MST_ENOMEM;
-        if (job && cast->deadline != UINT64_MAX)
-            code = mst_timers_set(&messaging->loop->timers, &job->deadline, cast->deadline);
-        if (code == 0 && cast->count)
-            code = put_parts(messaging, job);
-    }
-    if (code < 0) {
-        cast->slot_state[STATE_FLAGS] = (uint64_t)-code << CODE_SHIFT;
-        set_pending(messaging, cast, REFUSE_PENDING);
-    }
+    mst__nats_casts_send(&messaging->casts, cast, code);
 }
 
 static void release_cast(struct mst_messaging *base, struct mst_cast *cast)
 {
-    struct messaging *messaging = self(base);
-    struct mst__nats_job *job = job_of(cast);
-    if ((cast->slot_state[STATE_FLAGS] & RELEASE_PENDING) || (job && job->let_go))
-        return;
-    if (job) {
-        mst_timers_cancel(&messaging->loop->timers, &job->deadline);
-        job->let_go = true;
-        struct mst__nats_event let_go = {.kind = MST__NATS_LET_GO, .slot = job->slot, .generation = job->generation};
-        job->holders = 1;
-        /* A publisher that is reading it just now says so itself when it is done. */
-        for (uint32_t i = 0; i < messaging->publisher_count; i++)
-            job->holders += !mst__nats_publisher_drop(&messaging->publishers[i], &job->parts[i]);
-        put_event(messaging, &let_go, NULL);
-        return;
-    }
-    set_pending(messaging, cast, RELEASE_PENDING);
+    mst__nats_casts_release(&self(base)->casts, cast);
 }
 
 static int not_started(const struct messaging *messaging, struct mst_error *error)
@@ -574,7 +280,7 @@ static bool healthy(struct mst_messaging *base, struct mst_error *why)
 static void get_stats(struct mst_messaging *base, struct mst_messaging_stats *stats)
 {
     struct messaging *messaging = self(base);
-    *stats = messaging->stats;
+    *stats = messaging->casts.stats;
     for (uint32_t i = 0; i < messaging->publishers_started; i++) {
         stats->published += atomic_load(&messaging->publishers[i].published);
         stats->fences += atomic_load(&messaging->publishers[i].fences);
@@ -659,6 +365,11 @@ struct mst_messaging *mst_nats_messaging_open(struct mst_loop *loop, struct mst_
         free_messaging(messaging);
         return NULL;
     }
+    messaging->casts = (struct mst__nats_casts){.loop = loop,
+                                                .events = &messaging->events,
+                                                .soon = &messaging->soon,
+                                                .publishers = messaging->publishers,
+                                                .publisher_count = messaging->publisher_count};
     for (uint32_t i = 0; i <= messaging->publisher_count; i++)
         mst_error_set(&messaging->sources[i].why, MST_ENATS, "NATS at %s is not connected yet", messaging->label);
     if (start(messaging, log, options) < 0)
