@@ -32,6 +32,7 @@
  *                                       core.array
  *   core.json_decode(text) -> value     arrays keep the metatable of core.array; null is core.null; numbers are Lua
  *                                       numbers
+ *   core.base64(bytes) -> text
  *   core.array(table) -> table          core.null
  *
  *   core.matcher{program=, params=JSON, now=MILLISECONDS} -> matcher | nil, message, code

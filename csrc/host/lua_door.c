@@ -427,23 +427,37 @@ static int fail_open(lua_State *L, struct door *door, struct pending *pending)
     return results;
 }
 
+static struct mst_nats_options nats_options(lua_State *L)
+{
+    return (struct mst_nats_options){
+        .servers = text_option(L, "nats_servers"),
+        .user = text_option(L, "nats_user"),
+        .password = text_option(L, "nats_password"),
+        .token = text_option(L, "nats_token"),
+        .credentials_file = text_option(L, "nats_credentials_file"),
+        .nkey_file = text_option(L, "nats_nkey_file"),
+        .ca_file = text_option(L, "nats_ca_file"),
+    };
+}
+
 static int open_host(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+    const struct mst_nats_options nats = nats_options(L);
     struct mst_host_options options = {
         .redis_host = text_option(L, "redis_host"),
         .redis_port = (int)number_option(L, "redis_port"),
         .redis_database = (int)number_option(L, "redis_db"),
         .redis_user = text_option(L, "redis_user"),
         .redis_password = text_option(L, "redis_password"),
-        .nats_servers = text_option(L, "nats_servers"),
-        .nats_user = text_option(L, "nats_user"),
-        .nats_password = text_option(L, "nats_password"),
-        .nats_token = text_option(L, "nats_token"),
-        .nats_credentials_file = text_option(L, "nats_credentials_file"),
-        .nats_nkey_file = text_option(L, "nats_nkey_file"),
-        .nats_ca_file = text_option(L, "nats_ca_file"),
+        .nats_servers = nats.servers,
+        .nats_user = nats.user,
+        .nats_password = nats.password,
+        .nats_token = nats.token,
+        .nats_credentials_file = nats.credentials_file,
+        .nats_nkey_file = nats.nkey_file,
+        .nats_ca_file = nats.ca_file,
         .prefix = text_option(L, "prefix"),
         .log_level = text_option(L, "log_level"),
         .max_identities = (uint32_t)number_option(L, "max_identities"),
@@ -474,16 +488,8 @@ static int connect_client(lua_State *L)
     lua_settop(L, 1);
     const char *socket = text_option(L, "socket"), *prefix = text_option(L, "prefix");
     uint64_t timeout = (uint64_t)(number_option(L, "timeout") * 1e9);
-    struct mst_nats_options nats = {
-        .servers = text_option(L, "nats_servers"),
-        .user = text_option(L, "nats_user"),
-        .password = text_option(L, "nats_password"),
-        .token = text_option(L, "nats_token"),
-        .credentials_file = text_option(L, "nats_credentials_file"),
-        .nkey_file = text_option(L, "nats_nkey_file"),
-        .ca_file = text_option(L, "nats_ca_file"),
-        .name = "muster client",
-    };
+    struct mst_nats_options nats = nats_options(L);
+    nats.name = "muster client";
     luaL_argcheck(L, socket || nats.servers, 1, "socket or nats_servers is missing");
     struct door *door = new_door(L);
     struct pending ready = {.door = door, .function = LUA_NOREF};

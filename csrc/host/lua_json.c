@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/base64.h"
 #include "host/lua_internal.h"
 #include "model/json.h"
 #include "model/value.h"
@@ -219,6 +220,21 @@ static int array(lua_State *L)
     return 1;
 }
 
+static int base64(lua_State *L)
+{
+    size_t length;
+    const char *bytes = luaL_checklstring(L, 1, &length);
+    struct mst_buffer out = {0};
+    mst_base64_encode(&out, bytes, length);
+    if (out.failed) {
+        mst_buffer_deinit(&out);
+        return luaL_error(L, "out of memory");
+    }
+    lua_pushlstring(L, out.data ? out.data : "", out.length);
+    mst_buffer_deinit(&out);
+    return 1;
+}
+
 void mst__lua_open_json(lua_State *L)
 {
     luaL_newmetatable(L, ARRAY);
@@ -227,6 +243,8 @@ void mst__lua_open_json(lua_State *L)
     lua_setfield(L, -2, "json_decode");
     lua_pushcfunction(L, encode);
     lua_setfield(L, -2, "json_encode");
+    lua_pushcfunction(L, base64);
+    lua_setfield(L, -2, "base64");
     lua_pushcfunction(L, array);
     lua_setfield(L, -2, "array");
     lua_pushlightuserdata(L, NULL);

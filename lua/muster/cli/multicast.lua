@@ -91,7 +91,8 @@ local STATES = {
 local function explain_state(state, args)
   local texts = {
     no_receiver = "nobody listens on its subject",
-    timeout = "no acknowledgement within " .. (args.timeout or "5s"),
+    timeout = (args.ack == "none" and "not confirmed by messaging" or "no acknowledgement") ..
+      " within " .. (args.timeout or "5s"),
     expired = "its lease ended",
     unreachable = "lost with the connection to messaging",
   }

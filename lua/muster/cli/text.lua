@@ -117,29 +117,13 @@ function M.object(members)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
-local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-function M.base64(bytes)
-  local parts = {}
-  for at = 1, #bytes, 3 do
-    local a, b, c = bytes:byte(at, at + 2)
-    local n = a * 65536 + (b or 0) * 256 + (c or 0)
-    for shift = 1, 4 do
-      local digit = math.floor(n / 64 ^ (4 - shift)) % 64
-      local there = shift <= 2 or shift == 3 and b or shift == 4 and c
-      parts[#parts + 1] = there and DIGITS:sub(digit + 1, digit + 1) or "="
-    end
-  end
-  return table.concat(parts)
-end
-
 -- The payload members of a request: text as it is, anything else as base64.
 function M.payload(bytes)
   if #bytes > REQUEST_MAX then
     failure.raise { code = "ETOOBIG", message = ("the payload has %d bytes; a request holds at most %d"):format(#bytes,
                                                                                                  REQUEST_MAX) }
   end
-  if limits.invalid_utf8(bytes) then return { "payload_base64", '"' .. M.base64(bytes) .. '"' } end
+  if limits.invalid_utf8(bytes) then return { "payload_base64", '"' .. core.base64(bytes) .. '"' } end
   return { "payload", core.json_encode(bytes) }
 end
 
