@@ -36,7 +36,7 @@ void mst__nats_casts_tell(struct mst__nats_casts *casts);
 
 /* ROUTED, NO_RECEIVER, REPLY, LOST or REFUSED from a publisher or the inbox; what belongs to no cast is counted as
  * stray. */
-void mst__nats_casts_event(struct mst__nats_casts *casts, const struct mst__nats_event *event);
+void mst__nats_casts_event(struct mst__nats_casts *casts, const struct mst__nats_event *from);
 
 /* LET_GO. */
 void mst__nats_casts_let_go(struct mst__nats_casts *casts, const struct mst__nats_event *event);
