@@ -187,48 +187,32 @@ void mst__nats_casts_tell(struct mst__nats_casts *casts)
     }
 }
 
-static enum mst_cast_event_kind cast_kind(uint8_t kind)
+void mst__nats_casts_event(struct mst__nats_casts *casts, uint32_t slot, uint32_t generation,
+                           const struct mst_cast_event *event)
 {
-    switch (kind) {
-    case MST__NATS_ROUTED:
-        return MST_CAST_ROUTED;
-    case MST__NATS_NO_RECEIVER:
-        return MST_CAST_NO_RECEIVER;
-    case MST__NATS_REPLY:
-        return MST_CAST_REPLY;
-    case MST__NATS_LOST:
-        return MST_CAST_LOST;
-    default:
-        return MST_CAST_REFUSED;
-    }
+    struct mst__nats_job *job = slot < casts->slot_count ? casts->slots[slot] : NULL;
+    bool outside = event->kind == MST_CAST_REPLY || event->kind == MST_CAST_NO_RECEIVER;
+    if (job && (job->generation != generation || job->let_go))
+        job = NULL;
+    if (job && event->end <= job->cast->count)
+        tell(casts, job->cast, event);
+    else
+        casts->stats.stray_replies += outside;
 }
 
-void mst__nats_casts_event(struct mst__nats_casts *casts, const struct mst__nats_event *from)
+void mst__nats_casts_refused(struct mst__nats_casts *casts, const struct mst__nats_event *from)
 {
-    struct mst__nats_job *job = from->slot < casts->slot_count ? casts->slots[from->slot] : NULL;
-    bool outside = from->kind == MST__NATS_REPLY || from->kind == MST__NATS_NO_RECEIVER;
-    if (job && (job->generation != from->generation || job->let_go))
-        job = NULL;
-    if (!job || from->end > job->cast->count) {
-        casts->stats.stray_replies += outside;
-        return;
-    }
     struct mst_error error;
-    struct mst_cast_event event = {.kind = cast_kind(from->kind), .first = from->first, .end = from->end};
-    if (event.kind == MST_CAST_REPLY)
-        event.data = mst__nats_event_piece(casts->events, from, 0);
-    if (event.kind == MST_CAST_LOST || event.kind == MST_CAST_REFUSED) {
-        struct mst_span text = mst__nats_event_piece(casts->events, from, 0);
-        mst_error_set(&error, from->code, "%.*s", (int)text.length, text.data);
-        event.error = &error;
-    }
-    tell(casts, job->cast, &event);
+    struct mst_span text = mst__nats_event_piece(casts->events, from, 0);
+    struct mst_cast_event event = {.kind = MST_CAST_REFUSED, .first = from->first, .end = from->end, .error = &error};
+    mst_error_set(&error, from->code, "%.*s", (int)text.length, text.data);
+    mst__nats_casts_event(casts, from->slot, from->generation, &event);
 }
 
 void mst__nats_casts_let_go(struct mst__nats_casts *casts, const struct mst__nats_event *event)
 {
     struct mst__nats_job *job = casts->slots[event->slot];
-    if (job && job->generation == event->generation && --job->holders == 0)
+    if (job && job->generation == event->generation)
         finish_cast(casts, job->cast);
 }
 
@@ -292,10 +276,8 @@ void mst__nats_casts_release(struct mst__nats_casts *casts, struct mst_cast *cas
         mst_timers_cancel(&casts->loop->timers, &job->deadline);
         job->let_go = true;
         struct mst__nats_event let_go = {.kind = MST__NATS_LET_GO, .slot = job->slot, .generation = job->generation};
-        job->holders = 1;
-        /* A publisher that is reading it just now says so itself when it is done. */
         for (uint32_t i = 0; i < casts->publisher_count; i++)
-            job->holders += !mst__nats_publisher_drop(&casts->publishers[i], &job->parts[i]);
+            mst__nats_publisher_drop(&casts->publishers[i], &job->parts[i]);
         put_event(casts, &let_go, NULL);
         return;
     }

@@ -34,9 +34,12 @@ void mst__nats_casts_release(struct mst__nats_casts *casts, struct mst_cast *cas
 /* Tells what waits for a turn of the loop: refusals and releases. */
 void mst__nats_casts_tell(struct mst__nats_casts *casts);
 
-/* ROUTED, NO_RECEIVER, REPLY, LOST or REFUSED from a publisher or the inbox; what belongs to no cast is counted as
- * stray. */
-void mst__nats_casts_event(struct mst__nats_casts *casts, const struct mst__nats_event *from);
+/* What became of messages of the cast with this slot and generation; what belongs to no cast is counted as stray. */
+void mst__nats_casts_event(struct mst__nats_casts *casts, uint32_t slot, uint32_t generation,
+                           const struct mst_cast_event *event);
+
+/* REFUSED from the queue of events. */
+void mst__nats_casts_refused(struct mst__nats_casts *casts, const struct mst__nats_event *event);
 
 /* LET_GO. */
 void mst__nats_casts_let_go(struct mst__nats_casts *casts, const struct mst__nats_event *event);

@@ -287,42 +287,6 @@ int mst__nats_inbox(char inbox[MST__NATS_INBOX], size_t *length)
 
 /* ------------------------------------------------------------------------ threads */
 
-/* xorshift64 (Marsaglia 2003) */
-static uint64_t stir(struct mst__nats_backoff *backoff)
-{
-    backoff->random ^= backoff->random << 13;
-    backoff->random ^= backoff->random >> 7;
-    backoff->random ^= backoff->random << 17;
-    return backoff->random;
-}
-
-uint64_t mst__nats_random(struct mst__nats_backoff *backoff)
-{
-    uint64_t random;
-    return getrandom(&random, sizeof random, 0) == (ssize_t)sizeof random ? random : stir(backoff);
-}
-
-void mst__nats_backoff_init(struct mst__nats_backoff *backoff)
-{
-    backoff->step = 0;
-    backoff->random = mst_clock_monotonic() | 1;
-    backoff->random = mst__nats_random(backoff) | 1;
-}
-
-uint64_t mst__nats_backoff_next(struct mst__nats_backoff *backoff)
-{
-    enum { LEAST_MS = 50, MOST_MS = 5000 };
-    backoff->step = backoff->step ? backoff->step * 2 : LEAST_MS * MST_NS_PER_MS;
-    if (backoff->step > MOST_MS * MST_NS_PER_MS)
-        backoff->step = MOST_MS * MST_NS_PER_MS;
-    return backoff->step / 2 + stir(backoff) % (backoff->step / 2);
-}
-
-void mst__nats_backoff_reset(struct mst__nats_backoff *backoff)
-{
-    backoff->step = 0;
-}
-
 int mst__nats_thread_start(pthread_t *thread, void *(*run)(void *owner), void *owner)
 {
     /* Signals are the business of the thread that runs the loop. */

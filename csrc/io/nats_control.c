@@ -238,7 +238,7 @@ static void send_messages(struct mst__nats_control *control)
 
 static void tell_down(struct mst__nats_control *control, const struct mst_error *error, const char *message)
 {
-    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .source = MST__NATS_CONTROL, .code = (int16_t)error->code};
+    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .code = (int16_t)error->code};
     struct mst_span text = {error->message, strlen(error->message)};
     mst_log_write(control->log, MST_LOG_WARN, "nats", message, "error", error->message, NULL);
     mst__nats_events_post(control->events, &down, &text, 1);
@@ -302,7 +302,7 @@ static void connect_control(struct mst__nats_control *control)
     pthread_mutex_lock(&control->lock);
     control->max_payload = max_payload;
     control->connected = !control->broken;
-    struct mst__nats_event up = {.kind = MST__NATS_UP, .source = MST__NATS_CONTROL};
+    struct mst__nats_event up = {.kind = MST__NATS_UP};
     mst__nats_events_post(control->events, &up, NULL, 0);
 }
 
@@ -361,7 +361,7 @@ static void *run(void *owner)
 {
     enum { SETTLED_SECONDS = 2 };
     struct mst__nats_control *control = owner;
-    struct mst__nats_event stopped = {.kind = MST__NATS_STOPPED, .source = MST__NATS_CONTROL};
+    struct mst__nats_event stopped = {.kind = MST__NATS_STOPPED};
     uint64_t since = 0;
     pthread_mutex_lock(&control->lock);
     while (!control->stop) {

@@ -5,7 +5,7 @@
 #include "io/nats_internal.h"
 
 enum {
-    OUTSIDE_EVENTS = 1 << 20, /* most events pending before replies and deliveries are left out */
+    OUTSIDE_EVENTS = 1 << 20, /* most events pending before deliveries are left out */
     OUTSIDE_BYTES = 64 << 20, /* most bytes pending, likewise */
     KEPT_EVENTS = 1 << 16,    /* capacity beyond which a batch gives its memory back once it is empty */
     KEPT_BYTES = 4 << 20,
@@ -41,7 +41,7 @@ void mst__nats_events_deinit(struct mst__nats_events *events)
 
 static bool from_outside(const struct mst__nats_event *event)
 {
-    return event->kind == MST__NATS_REPLY || event->kind == MST__NATS_DELIVERY;
+    return event->kind == MST__NATS_DELIVERY;
 }
 
 static bool batch_grow(struct mst__nats_batch *batch)
@@ -79,30 +79,15 @@ static bool batch_append(struct mst__nats_batch *batch, const struct mst__nats_e
     return true;
 }
 
-/* Two stretches of messages with the same outcome become one; the text of the first stands for both. */
-static bool batch_lengthen(struct mst__nats_batch *batch, const struct mst__nats_event *event)
-{
-    if (event->kind != MST__NATS_ROUTED && event->kind != MST__NATS_LOST && event->kind != MST__NATS_REFUSED)
-        return false;
-    if (batch->count == 0)
-        return false;
-    struct mst__nats_event *last = &batch->events[batch->count - 1];
-    if (last->kind != event->kind || last->slot != event->slot || last->generation != event->generation ||
-        last->code != event->code || last->end != event->first)
-        return false;
-    last->end = event->end;
-    return true;
-}
-
 /* `was_empty`: nobody has been told yet that there are events. */
 static bool post(struct mst__nats_events *events, const struct mst__nats_event *event, const struct mst_span *pieces,
                  unsigned count, bool *was_empty)
 {
     pthread_mutex_lock(&events->lock);
     struct mst__nats_batch *batch = &events->pending;
-    bool first = batch->count == 0, done = batch_lengthen(batch, event);
+    bool first = batch->count == 0, done = false;
     *was_empty = false;
-    if (!done && from_outside(event) && (batch->count >= OUTSIDE_EVENTS || batch->bytes.length >= OUTSIDE_BYTES)) {
+    if (from_outside(event) && (batch->count >= OUTSIDE_EVENTS || batch->bytes.length >= OUTSIDE_BYTES)) {
         pthread_mutex_unlock(&events->lock);
         return false;
     }

@@ -4,21 +4,23 @@
 /*
  * What the files of the NATS slot share.
  *
- *   nats_messaging.c   the slot itself: dispatch of events, opening and closing; loop thread
- *   nats_casts.c       the casts under way and what their callers are told; loop thread
- *   nats_publisher.c   the publisher thread: queue of casts, slices, windows, fences, back-off
- *   nats_epoch.c       one publisher connection: how it begins and ends, what comes back on its inbox
- *   nats_control.c     the control thread: listeners and single messages
+ *   nats_messaging.c   the slot itself: dispatch of events, opening and closing
+ *   nats_casts.c       the casts under way and what their callers are told
+ *   nats_publisher.c   one publisher: queue of casts, slices, windows, fences
+ *   nats_link.c        its connection; nats_settings, nats_keys, nats_tls and nats_wire are what that is made of
+ *   nats_control.c     the control thread: listeners and single messages, over nats.c
  *   nats_control_calls.c   what the loop thread asks of it
- *   nats_connection.c  options, connecting, error texts, subjects, gates
- *   nats_events.c      the queue that all those threads fill and the loop empties
+ *   nats_connection.c  for the control connection: options, connecting, error texts, subjects, gates
+ *   nats_events.c      the queue that the control thread fills and the loop empties
  *
- * Locks are taken in this order: a gate, the publisher's or the control's lock, the lock of the events.
+ * All but the control's thread and nats.c's own is on the loop thread. Locks are taken in this order: a gate, the
+ * control's lock, the lock of the events.
  */
 #include <nats/nats.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "io/nats_link.h"
 #include "io/nats_messaging.h"
 
 enum {
@@ -34,26 +36,19 @@ _Static_assert((int)MST__NATS_PUBLISHERS <= (int)MST_CAST_SHARDS, "each publishe
 /* ------------------------------------------------------------------------ events */
 
 enum mst__nats_event_kind {
-    MST__NATS_ROUTED, /* slot, generation, first, end */
-    MST__NATS_NO_RECEIVER,
-    MST__NATS_REPLY,    /* piece 0: data */
-    MST__NATS_LOST,     /* code, piece 0: text */
-    MST__NATS_REFUSED,  /* code, piece 0: text */
-    MST__NATS_LET_GO,   /* slot, generation: a publisher, or the one who released it, refers to the cast no more */
+    MST__NATS_REFUSED,  /* slot, generation, first, end, code, piece 0: text */
+    MST__NATS_LET_GO,   /* slot, generation: the cast's owner has released it */
     MST__NATS_DELIVERY, /* object: listener; pieces: subject, reply, payload */
     MST__NATS_GONE,     /* object: listener that the control thread refers to no more */
-    MST__NATS_UP,       /* source */
-    MST__NATS_DOWN,     /* source, code, piece 0: text */
-    MST__NATS_STOPPED,  /* source: the thread is about to end */
+    MST__NATS_UP,       /* the control connection works, with all its listeners */
+    MST__NATS_DOWN,     /* code, piece 0: text */
+    MST__NATS_STOPPED,  /* the control thread is about to end */
 };
-
-/* Publisher i is source i + 1. */
-enum mst__nats_source { MST__NATS_CONTROL, MST__NATS_PUBLISHER, MST__NATS_SOURCES = 1 + MST__NATS_PUBLISHERS };
 
 enum { MST__NATS_PIECES = 3 };
 
 struct mst__nats_event {
-    uint8_t kind, source;
+    uint8_t kind;
     int16_t code;
     uint32_t slot, generation, first, end;
     uint32_t lengths[MST__NATS_PIECES]; /* of the pieces, which lie one after the other */
@@ -67,7 +62,7 @@ struct mst__nats_batch {
     struct mst_buffer bytes;
 };
 
-/* Filled by any thread, emptied by the loop thread, which is woken once for what has gathered. */
+/* Filled by the control thread, emptied by the loop thread, which is woken once for what has gathered. */
 struct mst__nats_events {
     pthread_mutex_t lock;
     uv_async_t wake;
@@ -82,8 +77,8 @@ int mst__nats_events_init(struct mst__nats_events *events, uv_loop_t *uv, uv_asy
 void mst__nats_events_deinit(struct mst__nats_events *events);
 
 /*
- * Appends an event with copies of its pieces, or lengthens the last one where that says the same. REPLY and DELIVERY
- * come from outside and are left out (false) beyond a limit; the others wait for memory rather than be lost.
+ * Appends an event with copies of its pieces. DELIVERY comes from outside and is left out (false) beyond a limit; the
+ * others wait for memory rather than be lost.
  */
 bool mst__nats_events_post(struct mst__nats_events *events, const struct mst__nats_event *event,
                            const struct mst_span *pieces, unsigned count);
@@ -151,17 +146,6 @@ int mst__nats_inbox(char inbox[MST__NATS_INBOX], size_t *length);
 /* Appends a number in hexadecimal, without NUL; returns its length. */
 size_t mst__nats_put_hex(char *to, uint64_t number);
 
-/* Waits between attempts: doubling from 50 ms to 5 s, of which a random half is left out. */
-struct mst__nats_backoff {
-    uint64_t step;
-    uint64_t random; /* state of the generator; not 0 */
-};
-
-void mst__nats_backoff_init(struct mst__nats_backoff *backoff);
-uint64_t mst__nats_backoff_next(struct mst__nats_backoff *backoff); /* nanoseconds */
-uint64_t mst__nats_random(struct mst__nats_backoff *backoff); /* from the system; the generator's own if it has none */
-void mst__nats_backoff_reset(struct mst__nats_backoff *backoff);
-
 int mst__nats_thread_start(pthread_t *thread, void *(*run)(void *owner), void *owner);
 int mst__nats_condition_init(pthread_cond_t *condition); /* on the monotonic clock */
 
@@ -170,26 +154,23 @@ void mst__nats_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t u
 
 /* ------------------------------------------------------------------------ publisher */
 
+struct mst__nats_casts;
+
 /* The messages of a cast that one publisher sends. */
 struct mst__nats_part {
     struct mst__nats_job *job;
+    uint32_t position; /* the first message that was neither written nor refused */
     uint32_t end;
-    /* under the publisher's lock */
-    uint32_t position; /* the first message that was neither handed to nats.c nor refused */
     struct mst__nats_part *next;
     bool queued;
-    bool busy;    /* the thread is reading the cast */
-    bool expired; /* came about while busy */
-    bool dropped; /* came about while busy */
 };
 
-/* A cast from `send` to `released`. But for the parts the loop thread's. */
+/* A cast from `send` to `released`. */
 struct mst__nats_job {
     struct mst_cast *cast;
     uint32_t slot, generation;
     struct mst_timer deadline;
     bool let_go;                   /* the caller has released it, nothing more is told */
-    uint32_t holders;              /* LET_GO that are still to come */
     struct mst__nats_part parts[]; /* by publisher */
 };
 
@@ -198,29 +179,31 @@ struct mst__nats_segment {
     uint32_t slot, generation, first, end;
 };
 
-/* A window whose fence has not come back. */
+/* A window whose fence, a PONG, has not come back. One without segments only asks whether the server is there. */
 struct mst__nats_window {
-    uint64_t sequence, sent_at;
+    uint64_t sent_at;
     uint32_t segments;
 };
 
 struct mst__nats_publisher {
-    /* constant once started */
-    struct mst__nats_events *events;
+    /* The owner's, filled before the start. */
+    struct mst_loop *loop;
     struct mst_log *log;
+    struct mst__nats_casts *casts;
+    const struct mst__nats_settings *settings;
     const char *label;
-    natsOptions *options;
-    uint8_t source;
+    void *owner;
+    void (*changed)(struct mst__nats_publisher *publisher, bool up, const struct mst_error *why);
+
+    struct mst__nats_link link;
+    bool up, held; /* held: nothing is to be sent for now */
+    uint64_t published, fences, epochs;
+
+    /* private */
     uint32_t window_messages, window_limit, segment_capacity;
-    uint64_t fence_timeout, connect_timeout;
+    uint64_t fence_timeout;
     char inbox[MST__NATS_INBOX];
     size_t inbox_length;
-    pthread_t thread;
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    /* under the lock */
-    bool stop;
     struct mst__nats_part *head, *tail;
     uint32_t queued;
     struct mst__nats_segment *segments; /* ring; those of the outstanding windows, then those of the open one */
@@ -229,56 +212,40 @@ struct mst__nats_publisher {
     uint32_t window_first, window_count;
     bool congested;    /* all windows were out; until half of them are back */
     uint64_t progress; /* when a fence last came back */
-    uint64_t greeting; /* sequence of the epoch's first marker; random */
-    uint64_t sequence; /* of the last marker */
-    bool greeted;      /* the first marker of the epoch came back */
-    bool proven;       /* and one behind messages, too */
-    int broken;        /* the epoch is over, for this reason */
-    struct mst_error reason;
-
-    /* the thread's own */
-    natsConnection *connection;
-    natsSubscription *subscription;
-    struct mst__nats_gate *gate;
-    struct mst__nats_backoff backoff;
-    uint64_t epoch_began;
     uint32_t open_messages, open_segments;
     size_t open_bytes;
-    bool unflushed;
-
-    atomic_uint_least64_t published, fences, epochs;
-    atomic_uint_least64_t epoch; /* number of the present one, or of the attempt at one */
-    atomic_uint_least64_t max_payload;
-    char subject[MST__NATS_SUBJECT + 1];
-    char reply[96];
+    struct mst_timer work, watch; /* sends; looks after the fences */
+    struct mst_buffer tail_text;  /* working memory of a slice: length and shared payload as every message has them */
+    void (*stopped)(struct mst__nats_publisher *publisher);
 };
 
-/* The members `events`, `log`, `label`, `options` and `source` are set by the caller. */
+/* MST_ENOMEM, MST_EINTERNAL; then there is nothing to stop. */
 int mst__nats_publisher_start(struct mst__nats_publisher *publisher, const struct mst_nats_options *options);
 
-/* Asks the thread to end; what is under way becomes LOST or REFUSED, then STOPPED is posted. */
-void mst__nats_publisher_stop(struct mst__nats_publisher *publisher);
+/*
+ * Ends: what was sent becomes LOST, what waits REFUSED. True if it is over at once; else `stopped` is called from the
+ * loop.
+ */
+bool mst__nats_publisher_stop(struct mst__nats_publisher *publisher,
+                              void (*stopped)(struct mst__nats_publisher *publisher));
 
-/* After STOPPED: joins and frees. Those that could not be started have freed their options already. */
+/* After that: frees. */
 void mst__nats_publisher_finish(struct mst__nats_publisher *publisher);
 
 /* MST_EBUSY: too many are queued. */
 int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
 
-/* Takes a part out. True: nothing refers to its cast any more; false: LET_GO follows. */
-bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
+/* Takes a part out; nothing more is said of it. */
+void mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
 
 /* The deadline has passed: what is not sent becomes REFUSED. */
 void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_part *part);
 
-/* nats_epoch.c; the thread's, without the lock. */
-int mst__nats_epoch_open(struct mst__nats_publisher *publisher, struct mst_error *error);
-void mst__nats_epoch_end(struct mst__nats_publisher *publisher, const struct mst_error *reason);
-natsStatus mst__nats_epoch_mark(struct mst__nats_publisher *publisher, uint64_t sequence);
+/* Whether anything is to be sent; what is under way goes on. */
+void mst__nats_publisher_hold(struct mst__nats_publisher *publisher, bool hold);
 
-/* With the lock: takes the outstanding windows up to `sequence` off and tells what became of them. */
-void mst__nats_windows_settle(struct mst__nats_publisher *publisher, uint64_t sequence,
-                              const struct mst__nats_event *outcome, const struct mst_span *text);
+/* Whether the server answers: false with a reason while there is no connection or a fence is late. */
+bool mst__nats_publisher_healthy(const struct mst__nats_publisher *publisher);
 
 /* ------------------------------------------------------------------------ control */
 

@@ -13,29 +13,25 @@ enum {
     PUBLISHERS = 1,
 };
 
-struct source {
-    bool up, stopped;
-    struct mst_error why;
-};
-
 struct messaging {
     struct mst_messaging base;
     struct mst_loop *loop;
     char *label;
+    struct mst__nats_settings settings;
     struct mst__nats_events events;
     struct mst_timer soon; /* for the events that this thread has put */
     struct mst__nats_publisher *publishers;
     struct mst__nats_control control;
-    uint32_t publisher_count, publishers_started;
-    bool control_started;
-    struct source sources[MST__NATS_SOURCES];
+    uint32_t publisher_count, publishers_started, publishers_open;
+    bool control_started, control_up, control_stopped;
+    struct mst_error why;    /* of the last connection that was lost or could not be made */
     struct mst_error failed; /* the options cannot be used: nothing was started */
 
     struct mst__nats_casts casts;
 
     void (*ready)(void *context, int status, const struct mst_error *error);
     void *ready_context;
-    bool closing, finishing;
+    bool closing, stopping, finishing;
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -75,21 +71,43 @@ static void tell_ready(struct messaging *messaging, int status, const struct mst
         ready(messaging->ready_context, status, error);
 }
 
-static void on_source(struct messaging *messaging, const struct mst__nats_event *event)
+static bool all_up(const struct messaging *messaging)
 {
-    struct source *source = &messaging->sources[event->source];
-    source->up = event->kind == MST__NATS_UP;
-    if (source->up) {
-        bool all = true;
-        for (uint32_t i = 0; i <= messaging->publisher_count; i++)
-            all = all && messaging->sources[i].up;
-        if (all)
-            tell_ready(messaging, 0, NULL);
-        return;
-    }
+    bool all = messaging->control_up;
+    for (uint32_t i = 0; i < messaging->publisher_count; i++)
+        all = all && messaging->publishers[i].up;
+    return all;
+}
+
+static void on_change(struct messaging *messaging, bool up, const struct mst_error *why)
+{
+    if (!up)
+        messaging->why = *why;
+    if (up && all_up(messaging))
+        tell_ready(messaging, 0, NULL);
+    else if (!up)
+        tell_ready(messaging, why->code, why);
+}
+
+static void on_publisher(struct mst__nats_publisher *publisher, bool up, const struct mst_error *why)
+{
+    on_change(publisher->owner, up, why);
+}
+
+/*
+ * While the control connection is down, receivers of this process would be taken for nobody; after a restart of the
+ * server the publishers are back before it is. So they wait for it.
+ */
+static void on_control(struct messaging *messaging, const struct mst__nats_event *event)
+{
+    struct mst_error why;
     struct mst_span text = mst__nats_event_piece(&messaging->events, event, 0);
-    mst_error_set(&source->why, event->code, "%.*s", (int)text.length, text.data);
-    tell_ready(messaging, source->why.code, &source->why);
+    messaging->control_up = event->kind == MST__NATS_UP;
+    if (!messaging->control_up)
+        mst_error_set(&why, event->code, "%.*s", (int)text.length, text.data);
+    for (uint32_t i = 0; i < messaging->publishers_started; i++)
+        mst__nats_publisher_hold(&messaging->publishers[i], !messaging->control_up);
+    on_change(messaging, messaging->control_up, &why);
 }
 
 static void handle(struct messaging *messaging, const struct mst__nats_event *event)
@@ -106,13 +124,13 @@ static void handle(struct messaging *messaging, const struct mst__nats_event *ev
         break;
     case MST__NATS_UP:
     case MST__NATS_DOWN:
-        on_source(messaging, event);
+        on_control(messaging, event);
         break;
     case MST__NATS_STOPPED:
-        messaging->sources[event->source].stopped = true;
+        messaging->control_stopped = true;
         break;
-    default:
-        mst__nats_casts_event(&messaging->casts, event);
+    case MST__NATS_REFUSED:
+        mst__nats_casts_refused(&messaging->casts, event);
         break;
     }
 }
@@ -122,6 +140,7 @@ static void handle(struct messaging *messaging, const struct mst__nats_event *ev
 static void free_messaging(struct messaging *messaging)
 {
     mst__nats_casts_deinit(&messaging->casts);
+    mst__nats_settings_deinit(&messaging->settings);
     free(messaging->publishers);
     free(messaging->label);
     free(messaging);
@@ -152,10 +171,25 @@ static void finish_closing(struct messaging *messaging)
 
 static bool all_stopped(const struct messaging *messaging)
 {
+    return messaging->publishers_open == 0 && (!messaging->control_started || messaging->control_stopped);
+}
+
+static void on_publisher_stopped(struct mst__nats_publisher *publisher)
+{
+    struct messaging *messaging = publisher->owner;
+    messaging->publishers_open--;
+    uv_async_send(&messaging->events.wake);
+}
+
+static void stop(struct messaging *messaging)
+{
+    messaging->stopping = true;
+    messaging->publishers_open = messaging->publishers_started;
     for (uint32_t i = 0; i < messaging->publishers_started; i++)
-        if (!messaging->sources[MST__NATS_PUBLISHER + i].stopped)
-            return false;
-    return !messaging->control_started || messaging->sources[MST__NATS_CONTROL].stopped;
+        if (mst__nats_publisher_stop(&messaging->publishers[i], on_publisher_stopped))
+            messaging->publishers_open--;
+    if (messaging->control_started)
+        mst__nats_control_stop(&messaging->control);
 }
 
 static void look(struct messaging *messaging)
@@ -164,6 +198,8 @@ static void look(struct messaging *messaging)
     if (messaging->failed.code)
         tell_ready(messaging, messaging->failed.code, &messaging->failed);
     mst__nats_casts_tell(&messaging->casts);
+    if (messaging->closing && !messaging->stopping)
+        stop(messaging);
     for (int i = 0; i < EVENTS_PER_TURN && (event = mst__nats_events_next(&messaging->events)) != NULL; i++)
         handle(messaging, event);
     if (event)
@@ -191,10 +227,6 @@ static void close_messaging(struct mst_messaging *base, void (*closed)(void *con
     messaging->closing = true;
     messaging->closed = closed;
     messaging->closed_context = context;
-    for (uint32_t i = 0; i < messaging->publishers_started; i++)
-        mst__nats_publisher_stop(&messaging->publishers[i]);
-    if (messaging->control_started)
-        mst__nats_control_stop(&messaging->control);
     uv_async_send(&messaging->events.wake);
 }
 
@@ -251,12 +283,12 @@ static int publish(struct mst_messaging *base, struct mst_span subject, struct m
 static size_t max_payload(struct mst_messaging *base)
 {
     struct messaging *messaging = self(base);
-    uint64_t least = messaging->publishers_started ? UINT64_MAX : 0;
+    size_t least = messaging->publishers_started ? SIZE_MAX : 0;
     for (uint32_t i = 0; i < messaging->publishers_started; i++) {
-        uint64_t most = atomic_load(&messaging->publishers[i].max_payload);
+        size_t most = messaging->publishers[i].link.server.max_payload;
         least = most < least ? most : least;
     }
-    return (size_t)least;
+    return least;
 }
 
 static uint32_t shards(struct mst_messaging *base)
@@ -267,14 +299,14 @@ static uint32_t shards(struct mst_messaging *base)
 static bool healthy(struct mst_messaging *base, struct mst_error *why)
 {
     struct messaging *messaging = self(base);
-    for (uint32_t i = 0; i <= messaging->publisher_count; i++) {
-        if (messaging->sources[i].up)
-            continue;
-        if (why)
-            *why = messaging->failed.code ? messaging->failed : messaging->sources[i].why;
-        return false;
-    }
-    return true;
+    bool up = all_up(messaging), answering = up;
+    for (uint32_t i = 0; i < messaging->publishers_started; i++)
+        answering = answering && mst__nats_publisher_healthy(&messaging->publishers[i]);
+    if (why && !up)
+        *why = messaging->failed.code ? messaging->failed : messaging->why;
+    else if (why && !answering)
+        mst_error_set(why, MST_ENATS, "NATS at %s: the server does not answer", messaging->label);
+    return answering;
 }
 
 static void get_stats(struct mst_messaging *base, struct mst_messaging_stats *stats)
@@ -282,9 +314,9 @@ static void get_stats(struct mst_messaging *base, struct mst_messaging_stats *st
     struct messaging *messaging = self(base);
     *stats = messaging->casts.stats;
     for (uint32_t i = 0; i < messaging->publishers_started; i++) {
-        stats->published += atomic_load(&messaging->publishers[i].published);
-        stats->fences += atomic_load(&messaging->publishers[i].fences);
-        stats->epochs += atomic_load(&messaging->publishers[i].epochs);
+        stats->published += messaging->publishers[i].published;
+        stats->fences += messaging->publishers[i].fences;
+        stats->epochs += messaging->publishers[i].epochs;
     }
 }
 
@@ -304,20 +336,20 @@ static const struct mst_messaging_ops operations = {
 
 /* ------------------------------------------------------------------------ opening */
 
-static int start_publisher(struct messaging *messaging, struct mst_log *log, const struct mst_nats_options *options,
-                           uint64_t deadline)
+static int start_publisher(struct messaging *messaging, struct mst_log *log, const struct mst_nats_options *options)
 {
-    struct mst_error *error = &messaging->failed;
     struct mst__nats_publisher *publisher = &messaging->publishers[messaging->publishers_started];
-    int code = mst__nats_options_create(&publisher->options, options, deadline, error);
-    if (code < 0)
-        return code;
-    publisher->events = &messaging->events;
+    publisher->loop = messaging->loop;
     publisher->log = log;
+    publisher->casts = &messaging->casts;
+    publisher->settings = &messaging->settings;
     publisher->label = messaging->label;
-    publisher->source = (uint8_t)(MST__NATS_PUBLISHER + messaging->publishers_started);
-    if ((code = mst__nats_publisher_start(publisher, options)) < 0)
-        return mst_error_set(error, code, "cannot start a publisher: %s", mst_error_text(code));
+    publisher->owner = messaging;
+    publisher->changed = on_publisher;
+    publisher->held = true;
+    int code = mst__nats_publisher_start(publisher, options);
+    if (code < 0)
+        return mst_error_set(&messaging->failed, code, "cannot start a publisher: %s", mst_error_text(code));
     messaging->publishers_started++;
     return 0;
 }
@@ -327,19 +359,20 @@ static int start(struct messaging *messaging, struct mst_log *log, const struct 
     struct mst_error *error = &messaging->failed;
     struct mst__nats_control *control = &messaging->control;
     uint64_t deadline = options->fence_timeout ? options->fence_timeout : 5 * MST_NS_PER_SECOND;
-    int code = 0;
-    while (messaging->publishers_started < messaging->publisher_count)
-        if ((code = start_publisher(messaging, log, options, deadline)) < 0)
-            return code;
     control->events = &messaging->events;
     control->log = log;
     control->label = messaging->label;
-    if ((code = mst__nats_options_create(&control->options, options, deadline, error)) < 0)
+    int code = mst__nats_settings_init(&messaging->settings, options, error);
+    if (code == 0)
+        code = mst__nats_options_create(&control->options, options, deadline, error);
+    if (code < 0)
         return code;
     if ((code = mst__nats_control_start(control)) < 0)
         return mst_error_set(error, code, "cannot start the control thread: %s", mst_error_text(code));
     messaging->control_started = true;
-    return 0;
+    while (code == 0 && messaging->publishers_started < messaging->publisher_count)
+        code = start_publisher(messaging, log, options);
+    return code;
 }
 
 struct mst_messaging *mst_nats_messaging_open(struct mst_loop *loop, struct mst_log *log,
@@ -370,8 +403,7 @@ struct mst_messaging *mst_nats_messaging_open(struct mst_loop *loop, struct mst_
                                                 .soon = &messaging->soon,
                                                 .publishers = messaging->publishers,
                                                 .publisher_count = messaging->publisher_count};
-    for (uint32_t i = 0; i <= messaging->publisher_count; i++)
-        mst_error_set(&messaging->sources[i].why, MST_ENATS, "NATS at %s is not connected yet", messaging->label);
+    mst_error_set(&messaging->why, MST_ENATS, "NATS at %s is not connected yet", messaging->label);
     if (start(messaging, log, options) < 0)
         uv_async_send(&messaging->events.wake);
     return &messaging->base;

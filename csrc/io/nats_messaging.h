@@ -2,23 +2,23 @@
 #pragma once
 
 /*
- * Messaging over NATS (nats.c), over publisher connections and a control connection, each with a thread of its own:
+ * Messaging over NATS: publisher connections on the loop's own sockets (io/nats_link.h), and a control connection over
+ * nats.c with a thread of its own.
  *
- * There are several publishers because the server reads each connection on one core. Publisher i sends shard i of every
- * cast, so that a subject always goes the same way and its messages keep their order across casts; a cast without
+ * There can be several publishers because the server reads each connection on one core. Publisher i sends shard i of
+ * every cast, so that a subject always goes the same way and its messages keep their order across casts; a cast without
  * shards goes through the first one. What is said here of a publisher holds for each by itself: when its connection
  * dies, only what it had sent is LOST.
  *
  * A publisher is fed by a bounded queue of casts (4,096; more are REFUSED with MST_EBUSY); casts take turns, a window
- * each. One connection object is one epoch: it never reconnects by itself. Messages go out in windows
- * of 512 (or 96 KiB), each closed by a marker published to our own inbox; the marker's return is the fence that proves
- * that the server has read and routed everything before it. Many windows are in flight, none is waited for singly. A
- * fence that does not come back in time, a publish error, a closed connection or a subject that is not permitted ends
- * the epoch: what was not fenced is LOST (MST_ENATS, MST_EPERMISSION), what was not sent waits for the next epoch until
- * its deadline, and that epoch is opened with back-off and jitter.
+ * each. One connection is one epoch. Messages go out in windows of 512 (or 96 KiB), each closed by a PING; its PONG is
+ * the fence that proves that the server has read and routed everything before it, and told of those that nobody
+ * subscribes to. Many windows are in flight, none is waited for singly. A fence that does not come back in time, a
+ * connection that closes, or a subject that is not permitted ends the epoch: what was not fenced is LOST (MST_ENATS,
+ * MST_EPERMISSION), what was not sent waits for the next epoch until its deadline, and that epoch is opened with
+ * back-off and jitter. Nothing is sent while the control connection is down.
  *
  * A message that is too large (MST_ETOOBIG) or has a subject that NATS must not see (MST_EINVAL) is REFUSED alone.
- * Fences cannot be forged by receivers, who know the inbox: their numbers begin at a secret one.
  *
  * The control connection serves listen and publish and comes back by itself, with its subscriptions. `listen` waits for
  * the server to confirm, at most a second (MST_ENATS); the loop waits for nothing else. `publish` is MST_ENATS while
@@ -27,6 +27,8 @@
  * nats.c's threads only put into a queue and wake the loop. The library's own threads stay until the program calls
  * nats_Close, which is left to whoever owns the process: another user of the library may be in it. Its subscriptions
  * share the library's one delivery thread.
+ *
+ * Healthy means: every connection works, and no fence has been out for a second.
  */
 #include "base/log.h"
 #include "core/messaging.h"
@@ -41,7 +43,7 @@ struct mst_nats_options {
     uint32_t publishers;      /* publisher connections, up to 8; 0: 1 */
     uint32_t window;          /* messages per fence; 0: 512 */
     uint32_t windows;         /* most fences outstanding per connection; 0: 64 */
-    uint64_t fence_timeout;   /* ns without a fence coming back, also the longest a write may block; 0: 5 s */
+    uint64_t fence_timeout;   /* ns without a fence coming back; 0: 5 s */
     uint64_t connect_timeout; /* ns; 0: 2 s */
 };
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "io/nats_internal.h"
+#include "io/nats_casts.h"
 
 enum {
     MOST_QUEUED = 4096, /* casts */
@@ -11,187 +11,110 @@ enum {
     WINDOWS = 64,
     MOST_WINDOW = 65536,
     MOST_WINDOWS = 4096,
-    SETTLED_SECONDS = 2, /* an epoch that lived as long was a good one */
+    WAITING = 256 * 1024,  /* bytes that wait for the kernel at which we stop writing more */
+    PIECE = 32 * 1024,     /* handed to the kernel at a time, so that the server begins early */
+    TURN = 1024 * 1024,    /* bytes written in a turn of the loop; then others have theirs */
+    MOST_TAIL = 64 * 1024, /* longest shared payload that is kept ready as text */
+    IDLE_SECONDS = 5,      /* without a fence, before we ask whether the server is there */
+    LATE_MS = 1000,        /* a fence that is out for as long is a sign of trouble */
 };
 
 /* ------------------------------------------------------------------------ windows */
 
-/* Tells the outcome of `count` segments from the front of the ring. */
-static void settle_segments(struct mst__nats_publisher *publisher, uint32_t count,
-                            const struct mst__nats_event *outcome, const struct mst_span *text)
+static void tell(struct mst__nats_publisher *publisher, const struct mst__nats_segment *segment,
+                 enum mst_cast_event_kind kind, const struct mst_error *error)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const struct mst__nats_segment *segment = &publisher->segments[publisher->segment_first];
-        struct mst__nats_event event = *outcome;
-        event.slot = segment->slot;
-        event.generation = segment->generation;
-        event.first = segment->first;
-        event.end = segment->end;
-        mst__nats_events_post(publisher->events, &event, text, text ? 1 : 0);
+    struct mst_cast_event event = {.kind = kind, .first = segment->first, .end = segment->end, .error = error};
+    mst__nats_casts_event(publisher->casts, segment->slot, segment->generation, &event);
+}
+
+/* Tells the outcome of `count` segments from the front of the ring. Callbacks may queue parts, but send nothing. */
+static void settle_segments(struct mst__nats_publisher *publisher, uint32_t count, enum mst_cast_event_kind kind,
+                            const struct mst_error *error)
+{
+    for (; count; count--) {
+        struct mst__nats_segment segment = publisher->segments[publisher->segment_first];
         publisher->segment_first = (publisher->segment_first + 1) % publisher->segment_capacity;
+        publisher->segment_count--;
+        tell(publisher, &segment, kind, error);
     }
-    publisher->segment_count -= count;
 }
 
-void mst__nats_windows_settle(struct mst__nats_publisher *publisher, uint64_t sequence,
-                              const struct mst__nats_event *outcome, const struct mst_span *text)
+/* The fence of the first window has come back. */
+static void settle_window(struct mst__nats_publisher *publisher)
 {
-    while (publisher->window_count && publisher->windows[publisher->window_first].sequence <= sequence) {
-        settle_segments(publisher, publisher->windows[publisher->window_first].segments, outcome, text);
-        publisher->window_first = (publisher->window_first + 1) % publisher->window_limit;
-        publisher->window_count--;
-    }
-    /* The end of an epoch takes what is in the open window along. */
-    if (sequence == UINT64_MAX)
-        settle_segments(publisher, publisher->segment_count, outcome, text);
+    uint32_t segments = publisher->windows[publisher->window_first].segments;
+    publisher->window_first = (publisher->window_first + 1) % publisher->window_limit;
+    publisher->window_count--;
+    publisher->fences += segments > 0;
+    publisher->progress = mst_clock_monotonic();
+    settle_segments(publisher, segments, MST_CAST_ROUTED, NULL);
 }
 
-static void add_segment(struct mst__nats_publisher *publisher, const struct mst__nats_part *part, uint32_t end)
+/* The connection is gone: of what was written without a fence nobody knows. */
+static void lose_windows(struct mst__nats_publisher *publisher, const struct mst_error *why)
 {
-    uint32_t at = (publisher->segment_first + publisher->segment_count) % publisher->segment_capacity;
-    publisher->segments[at] = (struct mst__nats_segment){part->job->slot, part->job->generation, part->position, end};
-    publisher->segment_count++;
-    publisher->open_segments++;
-    publisher->open_messages += end - part->position;
+    publisher->window_count = publisher->window_first = 0;
+    publisher->open_messages = publisher->open_segments = 0;
+    publisher->open_bytes = 0;
+    publisher->congested = false;
+    settle_segments(publisher, publisher->segment_count, MST_CAST_LOST, why);
 }
 
-static void end_epoch(struct mst__nats_publisher *publisher, const struct mst_error *reason)
+/* When the oldest fence is overdue. One that comes back gives the others their time anew: the server is at work. */
+static uint64_t fence_since(const struct mst__nats_publisher *publisher)
 {
-    bool good =
-        publisher->proven || mst_clock_monotonic() - publisher->epoch_began > SETTLED_SECONDS * MST_NS_PER_SECOND;
-    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .source = publisher->source, .code = (int16_t)reason->code};
-    struct mst_span text = {reason->message, strlen(reason->message)};
-    pthread_mutex_unlock(&publisher->lock);
-    mst_log_write(publisher->log, MST_LOG_WARN, "nats", "publisher connection lost", "error", reason->message,
-                  "servers", publisher->label, NULL);
-    mst__nats_events_post(publisher->events, &down, &text, 1);
-    mst__nats_epoch_end(publisher, reason);
-    if (good)
-        mst__nats_backoff_reset(&publisher->backoff);
-    pthread_mutex_lock(&publisher->lock);
+    uint64_t since = publisher->windows[publisher->window_first].sent_at;
+    return since > publisher->progress ? since : publisher->progress;
 }
 
-static void end_epoch_status(struct mst__nats_publisher *publisher, natsStatus status)
+static uint64_t next_look(const struct mst__nats_publisher *publisher)
 {
-    struct mst_error reason = publisher->reason;
-    if (!publisher->broken)
-        mst__nats_status(status, &reason, "NATS: publishing failed");
-    end_epoch(publisher, &reason);
+    if (publisher->window_count == 0)
+        return publisher->progress + IDLE_SECONDS * MST_NS_PER_SECOND;
+    return fence_since(publisher) + publisher->fence_timeout;
 }
 
-/* Writes the marker behind the open window. With the lock, which it lets go meanwhile. */
+static void set_watch(struct mst__nats_publisher *publisher)
+{
+    uint64_t at = next_look(publisher);
+    if (publisher->watch.slot == 0 || publisher->watch.at > at)
+        mst_timers_set(&publisher->loop->timers, &publisher->watch, at);
+}
+
 static void close_window(struct mst__nats_publisher *publisher)
 {
     uint32_t at = (publisher->window_first + publisher->window_count) % publisher->window_limit;
-    /* Recorded first: the fence may be back before the call returns. */
-    publisher->windows[at] = (struct mst__nats_window){
-        .sequence = ++publisher->sequence, .sent_at = mst_clock_monotonic(), .segments = publisher->open_segments};
+    publisher->windows[at] =
+        (struct mst__nats_window){.sent_at = mst_clock_monotonic(), .segments = publisher->open_segments};
     if (++publisher->window_count == publisher->window_limit)
         publisher->congested = true;
     publisher->open_messages = publisher->open_segments = 0;
     publisher->open_bytes = 0;
-    publisher->unflushed = true;
-    pthread_mutex_unlock(&publisher->lock);
-    natsStatus status = mst__nats_epoch_mark(publisher, publisher->sequence);
-    pthread_mutex_lock(&publisher->lock);
-    if (status != NATS_OK)
-        end_epoch_status(publisher, status);
+    mst_buffer_append_string(&publisher->link.out, "PING\r\n");
+    set_watch(publisher);
 }
 
-/* When the oldest fence is overdue. One that comes back gives the others their time anew: the server is at work. */
-static uint64_t fence_deadline(const struct mst__nats_publisher *publisher)
+static void on_watch(struct mst_timer *timer, void *owner)
 {
-    if (publisher->window_count == 0)
-        return UINT64_MAX;
-    uint64_t since = publisher->windows[publisher->window_first].sent_at;
-    return (since > publisher->progress ? since : publisher->progress) + publisher->fence_timeout;
-}
-
-/* ------------------------------------------------------------------------ slices */
-
-struct slice {
-    uint32_t end; /* messages up to here were handed over */
-    size_t bytes;
-    int refused;       /* the message at `end` cannot be sent: code */
-    natsStatus status; /* not OK: the connection is no good any more */
-};
-
-/* The part of the reply subject that all messages of a job share. */
-static char *reply_prefix(struct mst__nats_publisher *publisher, const struct mst__nats_job *job)
-{
-    char *to = publisher->reply;
-    memcpy(to, publisher->inbox, publisher->inbox_length);
-    to += publisher->inbox_length;
-    *to++ = 'r';
-    *to++ = '.';
-    to += mst__nats_put_hex(to, job->slot);
-    *to++ = '.';
-    to += mst__nats_put_hex(to, job->generation);
-    *to++ = '.';
-    return to;
-}
-
-static natsStatus publish_message(struct mst__nats_publisher *publisher, const struct mst_cast *cast, uint32_t index,
-                                  char *reply, struct slice *slice)
-{
-    const struct mst_cast_message *message = &cast->messages[index];
-    const char *body = cast->payload.data;
-    size_t length = cast->payload.length;
-    if (message->body_length)
-        body = cast->text.data + message->body_offset, length = message->body_length;
-    if (length > INT32_MAX)
-        return NATS_MAX_PAYLOAD;
-    if (!mst__nats_subject_copy(publisher->subject, cast->text.data + message->subject_offset, message->subject_length,
-                                false))
-        return NATS_INVALID_SUBJECT;
-    slice->bytes += length + message->subject_length;
-    if (!reply)
-        return natsConnection_Publish(publisher->connection, publisher->subject, body, (int)length);
-    reply[mst__nats_put_hex(reply, index)] = '\0';
-    return natsConnection_PublishRequest(publisher->connection, publisher->subject, publisher->reply, body,
-                                         (int)length);
-}
-
-/* Hands messages of a part to nats.c until the window is full. Without the lock. */
-static void publish_messages(struct mst__nats_publisher *publisher, const struct mst__nats_part *part,
-                             struct slice *slice)
-{
-    const struct mst_cast *cast = part->job->cast;
-    char *reply = cast->want_replies ? reply_prefix(publisher, part->job) : NULL;
-    uint32_t room = publisher->window_messages - publisher->open_messages;
-    uint32_t most = part->end - part->position < room ? part->end : part->position + room;
-    slice->end = part->position;
-    while (slice->end < most && publisher->open_bytes + slice->bytes < MST__NATS_WINDOW_BYTES) {
-        natsStatus status = publish_message(publisher, cast, slice->end, reply, slice);
-        if (status == NATS_MAX_PAYLOAD || status == NATS_INVALID_SUBJECT) {
-            slice->refused = status == NATS_MAX_PAYLOAD ? MST_ETOOBIG : MST_EINVAL;
-            break;
-        }
-        /* On a closed connection nothing was written; with any other error it may have been. */
-        if (status != NATS_CONNECTION_CLOSED)
-            slice->end++;
-        if (status != NATS_OK) {
-            slice->status = status;
-            break;
-        }
+    struct mst__nats_publisher *publisher = owner;
+    uint64_t at = next_look(publisher);
+    if (!publisher->up)
+        return;
+    if (at > timer->at) {
+        mst_timers_set(&publisher->loop->timers, timer, at);
+    } else if (publisher->window_count) {
+        struct mst_error why;
+        mst_error_set(&why, MST_ENATS, "NATS at %s: the server did not answer within the fence timeout",
+                      publisher->label);
+        mst__nats_link_drop(&publisher->link, &why);
+    } else {
+        close_window(publisher);
+        mst__nats_link_flush(&publisher->link);
     }
-    atomic_fetch_add_explicit(&publisher->published, slice->end - part->position, memory_order_relaxed);
 }
 
-static void refuse(struct mst__nats_publisher *publisher, struct mst__nats_part *part, uint32_t end, int code,
-                   const char *text)
-{
-    struct mst__nats_event event = {.kind = MST__NATS_REFUSED,
-                                    .code = (int16_t)code,
-                                    .slot = part->job->slot,
-                                    .generation = part->job->generation,
-                                    .first = part->position,
-                                    .end = end};
-    struct mst_span piece = {text, strlen(text)};
-    if (part->position < end)
-        mst__nats_events_post(publisher->events, &event, &piece, 1);
-    part->position = end;
-}
+/* ------------------------------------------------------------------------ the queue */
 
 static void unlink_part(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
@@ -218,190 +141,358 @@ static void append_part(struct mst__nats_publisher *publisher, struct mst__nats_
     publisher->queued++;
 }
 
-/* What is to be said of a part after its slice: it is at its end, was ended meanwhile, or has another turn later. */
-static void requeue(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
+static void refuse(struct mst__nats_publisher *publisher, struct mst__nats_part *part, uint32_t end, int code,
+                   const char *text)
 {
-    struct mst__nats_event let_go = {
-        .kind = MST__NATS_LET_GO, .slot = part->job->slot, .generation = part->job->generation};
-    unlink_part(publisher, part);
-    if (part->dropped)
-        mst__nats_events_post(publisher->events, &let_go, NULL, 0);
-    else if (part->expired)
-        refuse(publisher, part, part->end, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
-    else if (part->position < part->end)
-        append_part(publisher, part);
+    struct mst_error error;
+    struct mst__nats_segment segment = {part->job->slot, part->job->generation, part->position, end};
+    part->position = end;
+    mst_error_set(&error, code, "%s", text);
+    if (segment.first < end)
+        tell(publisher, &segment, MST_CAST_REFUSED, &error);
+}
+
+/* ------------------------------------------------------------------------ slices */
+
+struct slice {
+    uint32_t end; /* messages up to here were written */
+    size_t bytes;
+    int refused; /* the message at `end` cannot be sent: code */
+};
+
+/* The part of the reply subject that all messages of a job share; its length. */
+static size_t reply_prefix(const struct mst__nats_publisher *publisher, const struct mst__nats_job *job, char *prefix)
+{
+    char *to = prefix;
+    memcpy(to, publisher->inbox, publisher->inbox_length);
+    to += publisher->inbox_length;
+    to += mst__nats_put_hex(to, job->slot);
+    *to++ = '.';
+    to += mst__nats_put_hex(to, job->generation);
+    *to++ = '.';
+    return (size_t)(to - prefix);
+}
+
+/* `length CRLF payload CRLF` of the shared payload. */
+static struct mst_span shared_tail(struct mst__nats_publisher *publisher, struct mst_span payload)
+{
+    struct mst_buffer *text = &publisher->tail_text;
+    mst_buffer_clear(text);
+    mst_buffer_append_u64(text, payload.length);
+    mst_buffer_append(text, "\r\n", 2);
+    mst_buffer_append(text, payload.data, payload.length);
+    mst_buffer_append(text, "\r\n", 2);
+    return (struct mst_span){text->data, text->length};
+}
+
+static void put_body(struct mst_buffer *out, const struct mst_cast *cast, const struct mst_cast_message *message)
+{
+    struct mst_span body = message->body_length
+                               ? (struct mst_span){cast->text.data + message->body_offset, message->body_length}
+                               : cast->payload;
+    mst_buffer_append_u64(out, body.length);
+    mst_buffer_append(out, "\r\n", 2);
+    mst_buffer_append(out, body.data, body.length);
+    mst_buffer_append(out, "\r\n", 2);
+}
+
+/* Everything that a slice's messages have in common. */
+struct envelope {
+    const struct mst_cast *cast;
+    char reply[MST__NATS_INBOX + 40];
+    size_t reply_length; /* 0: no reply is wanted */
+    struct mst_span tail;
+    size_t max_payload;
+};
+
+/* `PUB subject [reply] length CRLF payload CRLF`. The subject is checked as it is copied. */
+static int put_message(struct mst_buffer *out, const struct envelope *envelope, uint32_t index)
+{
+    const struct mst_cast *cast = envelope->cast;
+    const struct mst_cast_message *message = &cast->messages[index];
+    size_t before = out->length, body = message->body_length ? message->body_length : cast->payload.length;
+    if (body > envelope->max_payload)
+        return MST_ETOOBIG;
+    if (message->subject_length > MST__NATS_SUBJECT)
+        return MST_EINVAL;
+    if (!mst_buffer_reserve(out, message->subject_length + envelope->reply_length + envelope->tail.length + 64))
+        return MST_ENOMEM;
+    char *to = out->data + out->length;
+    memcpy(to, "PUB ", 4);
+    if (!mst__nats_subject_copy(to + 4, cast->text.data + message->subject_offset, message->subject_length, false))
+        return MST_EINVAL;
+    to += 4 + message->subject_length;
+    *to++ = ' ';
+    if (envelope->reply_length) {
+        memcpy(to, envelope->reply, envelope->reply_length);
+        to += envelope->reply_length;
+        to += mst__nats_put_hex(to, index);
+        *to++ = ' ';
+    }
+    out->length = (size_t)(to - out->data);
+    if (message->body_length || !envelope->tail.length)
+        put_body(out, cast, message);
+    else
+        mst_buffer_append(out, envelope->tail.data, envelope->tail.length);
+    if (!out->failed)
+        return 0;
+    out->length = before;
+    out->failed = false;
+    return MST_ENOMEM;
+}
+
+static bool kernel_is_full(const struct mst__nats_publisher *publisher)
+{
+    return mst__nats_link_waiting(&publisher->link) >= WAITING;
+}
+
+/* Writes messages of the part up to the end of the window, or until enough waits for the kernel. */
+static void put_messages(struct mst__nats_publisher *publisher, const struct mst__nats_part *part, struct slice *slice)
+{
+    struct mst_buffer *out = &publisher->link.out;
+    struct envelope envelope = {.cast = part->job->cast, .max_payload = publisher->link.server.max_payload};
+    uint32_t room = publisher->window_messages - publisher->open_messages;
+    uint32_t last = part->end - part->position > room ? part->position + room : part->end;
+    if (envelope.cast->want_replies)
+        envelope.reply_length = reply_prefix(publisher, part->job, envelope.reply);
+    if (envelope.cast->payload.length <= MOST_TAIL)
+        envelope.tail = shared_tail(publisher, envelope.cast->payload);
+    size_t unsent = 0;
+    for (slice->end = part->position; slice->end < last && slice->refused == 0;) {
+        size_t before = out->length;
+        slice->refused = put_message(out, &envelope, slice->end);
+        if (slice->refused)
+            break;
+        slice->end++;
+        slice->bytes += out->length - before;
+        unsent += out->length - before;
+        if (unsent >= PIECE) {
+            mst__nats_link_flush(&publisher->link);
+            unsent = 0;
+            if (kernel_is_full(publisher) || publisher->link.broken)
+                break;
+        }
+        if (publisher->open_bytes + slice->bytes >= MST__NATS_WINDOW_BYTES)
+            break;
+    }
+}
+
+static void add_segment(struct mst__nats_publisher *publisher, struct mst__nats_part *part, uint32_t end)
+{
+    uint32_t at = (publisher->segment_first + publisher->segment_count) % publisher->segment_capacity;
+    publisher->segments[at] = (struct mst__nats_segment){part->job->slot, part->job->generation, part->position, end};
+    publisher->segment_count++;
+    publisher->open_segments++;
+    publisher->open_messages += end - part->position;
+    publisher->published += end - part->position;
+    part->position = end;
+}
+
+static const char *refusal(int code)
+{
+    return code == MST_ETOOBIG  ? "the message is larger than the NATS server takes"
+           : code == MST_EINVAL ? "the subject is not one that NATS can carry"
+                                : mst_error_text(code);
 }
 
 /* A window's worth of the first part; then it is the next one's turn, so that a long cast does not hold up a short. */
-static void publish_slice(struct mst__nats_publisher *publisher)
+static size_t send_slice(struct mst__nats_publisher *publisher)
 {
     struct mst__nats_part *part = publisher->head;
-    struct slice slice = {.status = NATS_OK};
-    part->busy = true;
-    pthread_mutex_unlock(&publisher->lock);
-    publish_messages(publisher, part, &slice);
-    pthread_mutex_lock(&publisher->lock);
-    part->busy = false;
+    struct slice slice = {0};
+    put_messages(publisher, part, &slice);
     if (slice.end > part->position)
         add_segment(publisher, part, slice.end);
     publisher->open_bytes += slice.bytes;
-    part->position = slice.end;
-    if (slice.refused)
-        refuse(publisher, part, slice.end + 1, slice.refused,
-               slice.refused == MST_ETOOBIG ? "the message is larger than the NATS server takes"
-                                            : "the subject is not one that NATS can carry");
-    requeue(publisher, part);
-    if (slice.status != NATS_OK)
-        end_epoch_status(publisher, slice.status);
-    else if (publisher->open_messages >= publisher->window_messages ||
-             publisher->open_bytes >= MST__NATS_WINDOW_BYTES || publisher->open_segments >= MST__NATS_SEGMENTS)
+    unlink_part(publisher, part);
+    if (part->position + (slice.refused != 0) < part->end)
+        append_part(publisher, part);
+    if (publisher->open_messages >= publisher->window_messages || publisher->open_bytes >= MST__NATS_WINDOW_BYTES ||
+        publisher->open_segments >= MST__NATS_SEGMENTS)
         close_window(publisher);
+    if (slice.refused) /* last: the callback may release the cast */
+        refuse(publisher, part, part->position + 1, slice.refused, refusal(slice.refused));
+    return slice.bytes;
 }
 
-/* ------------------------------------------------------------------------ the thread */
-
-static void connect_epoch(struct mst__nats_publisher *publisher)
+static bool can_send(const struct mst__nats_publisher *publisher)
 {
-    struct mst_error error;
-    pthread_mutex_unlock(&publisher->lock);
-    int code = mst__nats_epoch_open(publisher, &error);
-    if (code == 0) {
-        struct mst__nats_event up = {.kind = MST__NATS_UP, .source = publisher->source};
-        mst_log_write(publisher->log, MST_LOG_INFO, "nats", "publisher connected", "servers", publisher->label, NULL);
-        mst__nats_events_post(publisher->events, &up, NULL, 0);
-        pthread_mutex_lock(&publisher->lock);
-        return;
-    }
-    struct mst__nats_event down = {.kind = MST__NATS_DOWN, .source = publisher->source, .code = (int16_t)code};
-    struct mst_span text = {error.message, strlen(error.message)};
-    mst_log_write(publisher->log, MST_LOG_WARN, "nats", "publisher cannot connect", "error", error.message, NULL);
-    mst__nats_events_post(publisher->events, &down, &text, 1);
-    pthread_mutex_lock(&publisher->lock);
+    return publisher->up && !publisher->held && publisher->head && !publisher->congested &&
+           !kernel_is_full(publisher) && mst__nats_link_ready(&publisher->link);
 }
 
-static void pause_between_epochs(struct mst__nats_publisher *publisher)
+static void send_more(struct mst__nats_publisher *publisher)
 {
-    uint64_t until = mst_clock_monotonic() + mst__nats_backoff_next(&publisher->backoff);
-    while (!publisher->stop && mst_clock_monotonic() < until)
-        mst__nats_wait(&publisher->changed, &publisher->lock, until);
+    if (publisher->up && publisher->head && publisher->work.slot == 0)
+        mst_timers_set(&publisher->loop->timers, &publisher->work, 0);
 }
 
-/*
- * Writes out what lies in nats.c's buffer. The result is ignored: it can be OK although nothing was written, and the
- * fences tell the truth anyway.
- */
-static void push(struct mst__nats_publisher *publisher)
-{
-    publisher->unflushed = false;
-    pthread_mutex_unlock(&publisher->lock);
-    natsConnection_FlushTimeout(publisher->connection, 1);
-    pthread_mutex_lock(&publisher->lock);
-}
-
-static void step(struct mst__nats_publisher *publisher)
-{
-    uint64_t overdue = fence_deadline(publisher);
-    if (publisher->broken) {
-        struct mst_error reason = publisher->reason;
-        end_epoch(publisher, &reason);
-    } else if (overdue <= mst_clock_monotonic()) {
-        struct mst_error reason;
-        mst_error_set(&reason, MST_ENATS, "NATS: the server did not answer within the fence timeout");
-        end_epoch(publisher, &reason);
-    } else if (publisher->head && !publisher->congested) {
-        publish_slice(publisher);
-    } else if (publisher->open_messages) {
-        close_window(publisher);
-    } else if (publisher->unflushed) {
-        push(publisher);
-    } else {
-        mst__nats_wait(&publisher->changed, &publisher->lock, overdue);
-    }
-}
-
-static void *run(void *owner)
+static void on_work(struct mst_timer *timer, void *owner)
 {
     struct mst__nats_publisher *publisher = owner;
-    struct mst__nats_event stopped = {.kind = MST__NATS_STOPPED, .source = publisher->source};
-    struct mst_error closing;
-    bool began = false;
-    mst_error_set(&closing, MST_ECLOSED, "messaging was closed");
-    pthread_mutex_lock(&publisher->lock);
-    while (!publisher->stop) {
-        if (publisher->connection) {
-            step(publisher);
-            continue;
-        }
-        if (began)
-            pause_between_epochs(publisher);
-        began = true;
-        if (!publisher->stop)
-            connect_epoch(publisher);
-    }
-    for (struct mst__nats_part *part; (part = publisher->head) != NULL;) {
-        unlink_part(publisher, part);
-        refuse(publisher, part, part->end, MST_ECLOSED, closing.message);
-    }
-    pthread_mutex_unlock(&publisher->lock);
-    if (publisher->connection)
-        mst__nats_epoch_end(publisher, &closing);
-    nats_ReleaseThreadMemory();
-    mst__nats_events_post(publisher->events, &stopped, NULL, 0);
-    return NULL;
+    size_t bytes = 0;
+    (void)timer;
+    while (bytes < TURN && can_send(publisher))
+        bytes += send_slice(publisher);
+    if (publisher->open_messages && publisher->up)
+        close_window(publisher);
+    mst__nats_link_flush(&publisher->link);
+    if (can_send(publisher))
+        send_more(publisher);
 }
 
-/* ------------------------------------------------------------------------ from the loop */
+/* ------------------------------------------------------------------------ what comes back */
+
+static bool take_hex(struct mst_span *text, char end, uint32_t *number)
+{
+    uint64_t made = 0;
+    size_t i = 0;
+    for (; i < text->length && text->data[i] != end; i++) {
+        char c = text->data[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        made = made << 4 | (unsigned)(digit & 15);
+        if (digit < 0 || made > UINT32_MAX)
+            return false;
+    }
+    *number = (uint32_t)made;
+    size_t used = i < text->length ? i + 1 : i;
+    text->data += used;
+    text->length -= used;
+    return i > 0;
+}
+
+/* `<inbox><slot>.<generation>.<index>` */
+static void on_answer(struct mst__nats_publisher *publisher, const struct mst__nats_frame *frame)
+{
+    uint32_t slot, generation;
+    struct mst_cast_event event = {.kind = frame->status == 503 ? MST_CAST_NO_RECEIVER : MST_CAST_REPLY,
+                                   .data = frame->payload};
+    struct mst_span text = frame->subject;
+    if (text.length <= publisher->inbox_length || memcmp(text.data, publisher->inbox, publisher->inbox_length) != 0)
+        return;
+    text.data += publisher->inbox_length;
+    text.length -= publisher->inbox_length;
+    if (!take_hex(&text, '.', &slot) || !take_hex(&text, '.', &generation) || !take_hex(&text, '.', &event.first) ||
+        text.length || event.first == UINT32_MAX)
+        return;
+    event.end = event.first + 1;
+    mst__nats_casts_event(publisher->casts, slot, generation, &event);
+}
+
+static void on_fence(struct mst__nats_publisher *publisher)
+{
+    if (publisher->window_count == 0) {
+        struct mst_error why;
+        mst_error_set(&why, MST_ENATS, "NATS at %s: an answer that nobody asked for", publisher->label);
+        mst__nats_link_drop(&publisher->link, &why);
+        return;
+    }
+    settle_window(publisher);
+    if (publisher->congested && publisher->window_count <= publisher->window_limit / 2) {
+        publisher->congested = false;
+        send_more(publisher);
+    }
+}
+
+static void on_frame(struct mst__nats_link *link, const struct mst__nats_frame *frame)
+{
+    struct mst__nats_publisher *publisher = link->owner;
+    if (frame->operation == MST__NATS_SAYS_MESSAGE)
+        on_answer(publisher, frame);
+    else if (frame->operation == MST__NATS_SAYS_PONG)
+        on_fence(publisher);
+}
+
+/* ------------------------------------------------------------------------ the connection */
+
+static void on_greet(struct mst__nats_link *link)
+{
+    struct mst__nats_publisher *publisher = link->owner;
+    char subject[MST__NATS_INBOX + 1];
+    memcpy(subject, publisher->inbox, publisher->inbox_length);
+    subject[publisher->inbox_length] = '>';
+    mst__nats_put_subscribe(&link->out, (struct mst_span){subject, publisher->inbox_length + 1}, 1);
+}
+
+static void on_up(struct mst__nats_link *link)
+{
+    struct mst__nats_publisher *publisher = link->owner;
+    publisher->up = true;
+    publisher->epochs++;
+    publisher->progress = mst_clock_monotonic();
+    mst_log_write(publisher->log, MST_LOG_INFO, "nats", "publisher connected", "servers", publisher->label, NULL);
+    if (!link->server.headers)
+        mst_log_write(publisher->log, MST_LOG_WARN, "nats", "this server cannot tell that nobody listens", "servers",
+                      publisher->label, NULL);
+    set_watch(publisher);
+    publisher->changed(publisher, true, NULL);
+    send_more(publisher);
+}
+
+static void on_down(struct mst__nats_link *link, const struct mst_error *why)
+{
+    struct mst__nats_publisher *publisher = link->owner;
+    mst_log_write(publisher->log, MST_LOG_WARN, "nats",
+                  publisher->up ? "publisher connection lost" : "publisher cannot connect", "error", why->message,
+                  NULL);
+    publisher->up = false;
+    mst_timers_cancel(&publisher->loop->timers, &publisher->watch);
+    lose_windows(publisher, why);
+    publisher->changed(publisher, false, why);
+}
+
+static void on_drained(struct mst__nats_link *link)
+{
+    send_more(link->owner);
+}
+
+bool mst__nats_publisher_healthy(const struct mst__nats_publisher *publisher)
+{
+    uint64_t late = LATE_MS * MST_NS_PER_MS;
+    if (late > publisher->fence_timeout / 2)
+        late = publisher->fence_timeout / 2;
+    return publisher->up && (publisher->window_count == 0 || mst_clock_monotonic() - fence_since(publisher) < late);
+}
+
+/* ------------------------------------------------------------------------ from the casts */
 
 int mst__nats_publisher_put(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
-    int code = 0;
-    pthread_mutex_lock(&publisher->lock);
-    if (publisher->stop)
-        code = MST_ECLOSED;
-    else if (publisher->queued >= MOST_QUEUED)
-        code = MST_EBUSY;
-    else
-        append_part(publisher, part);
-    if (code == 0 && publisher->queued == 1)
-        pthread_cond_signal(&publisher->changed);
-    pthread_mutex_unlock(&publisher->lock);
-    return code;
+    if (publisher->link.closing)
+        return MST_ECLOSED;
+    if (publisher->queued >= MOST_QUEUED)
+        return MST_EBUSY;
+    append_part(publisher, part);
+    send_more(publisher);
+    return 0;
 }
 
-bool mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
+void mst__nats_publisher_drop(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
-    pthread_mutex_lock(&publisher->lock);
-    bool busy = part->busy;
-    if (busy)
-        part->dropped = true;
-    else if (part->queued)
+    if (part->queued)
         unlink_part(publisher, part);
-    pthread_mutex_unlock(&publisher->lock);
-    return !busy;
 }
 
 void mst__nats_publisher_expire(struct mst__nats_publisher *publisher, struct mst__nats_part *part)
 {
-    pthread_mutex_lock(&publisher->lock);
-    if (part->busy) {
-        part->expired = true;
-    } else if (part->queued) {
-        unlink_part(publisher, part);
-        refuse(publisher, part, part->end, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
-    }
-    pthread_mutex_unlock(&publisher->lock);
+    if (!part->queued)
+        return;
+    unlink_part(publisher, part);
+    refuse(publisher, part, part->end, MST_EDEADLINE, mst_error_text(MST_EDEADLINE));
 }
+
+void mst__nats_publisher_hold(struct mst__nats_publisher *publisher, bool hold)
+{
+    publisher->held = hold;
+    if (!hold)
+        send_more(publisher);
+}
+
+/* ------------------------------------------------------------------------ beginning and end */
 
 static uint32_t bounded(uint32_t wanted, uint32_t normal, uint32_t most)
 {
     return wanted == 0 ? normal : wanted < most ? wanted : most;
-}
-
-static void free_memory(struct mst__nats_publisher *publisher)
-{
-    free(publisher->segments);
-    free(publisher->windows);
-    natsOptions_Destroy(publisher->options);
 }
 
 int mst__nats_publisher_start(struct mst__nats_publisher *publisher, const struct mst_nats_options *options)
@@ -409,42 +500,58 @@ int mst__nats_publisher_start(struct mst__nats_publisher *publisher, const struc
     publisher->window_messages = bounded(options->window, WINDOW, MOST_WINDOW);
     publisher->window_limit = bounded(options->windows, WINDOWS, MOST_WINDOWS);
     publisher->fence_timeout = options->fence_timeout ? options->fence_timeout : 5 * MST_NS_PER_SECOND;
-    publisher->connect_timeout = options->connect_timeout ? options->connect_timeout : 2 * MST_NS_PER_SECOND;
     publisher->segment_capacity = (publisher->window_limit + 1) * MST__NATS_SEGMENTS;
     publisher->segments = calloc(publisher->segment_capacity, sizeof *publisher->segments);
     publisher->windows = calloc(publisher->window_limit, sizeof *publisher->windows);
-    mst__nats_backoff_init(&publisher->backoff);
-    atomic_store(&publisher->max_payload, 1 << 20);
     int code = publisher->segments && publisher->windows ? mst__nats_inbox(publisher->inbox, &publisher->inbox_length)
                                                          : MST_ENOMEM;
-    if (code == 0 && pthread_mutex_init(&publisher->lock, NULL) != 0)
-        code = MST_ENOMEM;
-    if (code < 0)
-        goto fail_memory;
-    if ((code = mst__nats_condition_init(&publisher->changed)) < 0)
-        goto fail_lock;
-    if ((code = mst__nats_thread_start(&publisher->thread, run, publisher)) == 0)
-        return 0;
-    pthread_cond_destroy(&publisher->changed);
-fail_lock:
-    pthread_mutex_destroy(&publisher->lock);
-fail_memory:
-    free_memory(publisher);
-    return code;
+    if (code < 0) {
+        mst__nats_publisher_finish(publisher);
+        return code;
+    }
+    publisher->work = (struct mst_timer){.fire = on_work, .owner = publisher};
+    publisher->watch = (struct mst_timer){.fire = on_watch, .owner = publisher};
+    publisher->link.server.max_payload = 1 << 20; /* until a server says otherwise */
+    publisher->link.loop = publisher->loop;
+    publisher->link.settings = publisher->settings;
+    publisher->link.label = publisher->label;
+    publisher->link.owner = publisher;
+    publisher->link.greet = on_greet;
+    publisher->link.up = on_up;
+    publisher->link.down = on_down;
+    publisher->link.frame = on_frame;
+    publisher->link.drained = on_drained;
+    mst__nats_link_open(&publisher->link);
+    return 0;
 }
 
-void mst__nats_publisher_stop(struct mst__nats_publisher *publisher)
+static void on_link_closed(struct mst__nats_link *link)
 {
-    pthread_mutex_lock(&publisher->lock);
-    publisher->stop = true;
-    pthread_cond_signal(&publisher->changed);
-    pthread_mutex_unlock(&publisher->lock);
+    struct mst__nats_publisher *publisher = link->owner;
+    publisher->stopped(publisher);
+}
+
+bool mst__nats_publisher_stop(struct mst__nats_publisher *publisher,
+                              void (*stopped)(struct mst__nats_publisher *publisher))
+{
+    struct mst_error closing;
+    publisher->stopped = stopped;
+    mst_error_set(&closing, MST_ECLOSED, "messaging was closed");
+    bool over = mst__nats_link_close(&publisher->link, on_link_closed);
+    mst_timers_cancel(&publisher->loop->timers, &publisher->work);
+    mst_timers_cancel(&publisher->loop->timers, &publisher->watch);
+    publisher->up = false;
+    lose_windows(publisher, &closing);
+    for (struct mst__nats_part *part; (part = publisher->head) != NULL;) {
+        unlink_part(publisher, part);
+        refuse(publisher, part, part->end, MST_ECLOSED, closing.message);
+    }
+    return over;
 }
 
 void mst__nats_publisher_finish(struct mst__nats_publisher *publisher)
 {
-    pthread_join(publisher->thread, NULL);
-    pthread_cond_destroy(&publisher->changed);
-    pthread_mutex_destroy(&publisher->lock);
-    free_memory(publisher);
+    free(publisher->segments);
+    free(publisher->windows);
+    mst_buffer_deinit(&publisher->tail_text);
 }

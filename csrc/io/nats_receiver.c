@@ -14,14 +14,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "io/nats_settings.h"
+#include "io/nats_wire.h"
 
 enum {
     READ_SIZE = 256 * 1024,
-    LINE_MAX_ = 8192, /* INFO of a cluster may be long; the lines of messages are not */
-    INFO_MAX = 256 * 1024,
-    MESSAGE_MAX = 64 * 1024 * 1024,
     OUTPUT_MAX = 64 * 1024 * 1024,
-    ADDRESS = 256,
+    ADDRESS = 300,
 };
 
 struct mst_nats_receiver {
@@ -36,63 +35,9 @@ struct mst_nats_receiver {
     void *context;
 };
 
-/* A server as its URL names it. */
-struct place {
-    char host[ADDRESS], port[8], user[ADDRESS], password[ADDRESS];
-};
-
 static int refuse(const struct mst_nats_receiver *receiver, struct mst_error *error, const char *reason)
 {
     return mst_error_set(error, MST_ENATS, "receiver: NATS at %s: %s", receiver->address, reason);
-}
-
-static bool copy_text(char *to, size_t room, const char *from, size_t length)
-{
-    if (length >= room)
-        return false;
-    memcpy(to, from, length);
-    to[length] = '\0';
-    return true;
-}
-
-static bool read_host(struct place *place, const char *text, size_t length)
-{
-    const char *bracket = length && text[0] == '[' ? memchr(text, ']', length) : NULL;
-    const char *host = bracket ? text + 1 : text, *end = bracket ? bracket + 1 : text;
-    const char *colon = memchr(end, ':', (size_t)(text + length - end));
-    size_t host_length = bracket ? (size_t)(bracket - host) : colon ? (size_t)(colon - host) : length;
-    if (host_length == 0 || !copy_text(place->host, sizeof place->host, host, host_length))
-        return false;
-    if (!colon)
-        return copy_text(place->port, sizeof place->port, "4222", 4);
-    return copy_text(place->port, sizeof place->port, colon + 1, (size_t)(text + length - colon - 1));
-}
-
-/* [scheme://][user[:password]@]host[:port]; a user without a password is a token. */
-static bool read_place(struct place *place, const char *url, size_t length)
-{
-    const char *scheme = memmem(url, length, "://", 3);
-    memset(place, 0, sizeof *place);
-    if (scheme) {
-        if ((size_t)(scheme - url) == 3 && memcmp(url, "tls", 3) == 0)
-            return false;
-        length -= (size_t)(scheme + 3 - url);
-        url = scheme + 3;
-    }
-    const char *at = memrchr(url, '@', length);
-    if (at) {
-        const char *colon = memchr(url, ':', (size_t)(at - url));
-        const char *user_end = colon ? colon : at;
-        if (!copy_text(place->user, sizeof place->user, url, (size_t)(user_end - url)))
-            return false;
-        if (colon && !copy_text(place->password, sizeof place->password, colon + 1, (size_t)(at - colon - 1)))
-            return false;
-        length -= (size_t)(at + 1 - url);
-        url = at + 1;
-    }
-    while (length && url[length - 1] == '/')
-        length--;
-    return read_host(place, url, length);
 }
 
 /* ------------------------------------------------------------------------------------------------ bytes */
@@ -147,76 +92,38 @@ static bool fill_input(struct mst_nats_receiver *receiver)
 
 /* ------------------------------------------------------------------------------------------------ the protocol */
 
-static bool read_number(struct mst_span word, uint64_t most, uint64_t *number)
+static void take_message(struct mst_nats_receiver *receiver, const struct mst__nats_frame *frame)
 {
-    *number = 0;
-    for (size_t i = 0; i < word.length; i++) {
-        if (word.data[i] < '0' || word.data[i] > '9')
-            return false;
-        *number = *number * 10 + (uint64_t)(word.data[i] - '0');
-        if (*number > most)
-            return false;
-    }
-    return word.length > 0;
-}
-
-static unsigned split(struct mst_span line, struct mst_span *words, unsigned most)
-{
-    unsigned count = 0;
-    const char *at = line.data, *end = line.data + line.length;
-    while (at < end && count < most) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        size_t length = (size_t)((space ? space : end) - at);
-        if (length)
-            words[count++] = (struct mst_span){at, length};
-        at += length + 1;
-    }
-    return count;
-}
-
-/* MSG subject number [reply] length. 1: done; 0: the payload is not all there; negative: not understood. */
-static int take_message(struct mst_nats_receiver *receiver, struct mst_span line, size_t line_size)
-{
-    struct mst_span words[4];
-    struct mst_nats_received message = {.subject = {"", 0}};
-    uint64_t length;
-    unsigned count = split((struct mst_span){line.data + 4, line.length - 4}, words, 4);
-    if (count < 3 || !read_number(words[1], UINT64_MAX / 16, &message.number) ||
-        !read_number(words[count - 1], MESSAGE_MAX, &length))
-        return MST_ENATS;
-    size_t whole = line_size + (size_t)length + 2;
-    if (receiver->in.length - receiver->taken < whole)
-        return 0;
-    message.subject = words[0];
-    message.reply = count == 4 ? words[2] : (struct mst_span){"", 0};
-    message.payload = (struct mst_span){line.data + line_size, (size_t)length};
-    receiver->taken += whole;
+    struct mst_nats_received message = {
+        .number = frame->subscription, .subject = frame->subject, .reply = frame->reply, .payload = frame->payload};
     if (receiver->message)
         receiver->message(receiver->context, &message);
-    return 1;
 }
 
-static bool starts(struct mst_span line, const char *word)
+static int take_frame(struct mst_nats_receiver *receiver, const struct mst__nats_frame *frame, struct mst_error *error)
 {
-    return line.length >= strlen(word) && memcmp(line.data, word, strlen(word)) == 0;
-}
-
-static int take_line(struct mst_nats_receiver *receiver, struct mst_span line, struct mst_error *error)
-{
-    if (starts(line, "PING")) {
+    char text[160];
+    switch (frame->operation) {
+    case MST__NATS_SAYS_MESSAGE:
+        take_message(receiver, frame);
+        break;
+    case MST__NATS_SAYS_PING:
         mst_buffer_append_string(&receiver->out, "PONG\r\n");
-    } else if (starts(line, "PONG")) {
+        break;
+    case MST__NATS_SAYS_PONG:
         receiver->pongs_due -= receiver->pongs_due > 0;
-    } else if (starts(line, "INFO ")) {
+        break;
+    case MST__NATS_SAYS_INFO:
         receiver->greeted = true;
-        if (memmem(line.data, line.length, "\"tls_required\":true", 19))
+        if (memmem(frame->text.data, frame->text.length, "\"tls_required\":true", 19))
             return refuse(receiver, error, "it wants TLS, which receivers cannot do (run without receivers)");
-    } else if (starts(line, "-ERR")) {
-        char text[160];
-        copy_text(text, sizeof text, line.data, line.length < sizeof text ? line.length : sizeof text - 1);
+        break;
+    case MST__NATS_SAYS_ERROR:
+        snprintf(text, sizeof text, "%.*s", (int)(frame->text.length < 150 ? frame->text.length : 150),
+                 frame->text.data);
         return refuse(receiver, error, text);
-    } else if (!starts(line, "+OK")) {
-        return refuse(receiver, error, "it says what a NATS server does not say");
+    case MST__NATS_SAYS_OK:
+        break;
     }
     return 0;
 }
@@ -224,27 +131,16 @@ static int take_line(struct mst_nats_receiver *receiver, struct mst_span line, s
 /* Carries out what has come in whole. */
 static int take_input(struct mst_nats_receiver *receiver, struct mst_error *error)
 {
-    for (;;) {
-        const char *at = receiver->in.data + receiver->taken;
-        size_t left = receiver->in.length - receiver->taken;
-        const char *newline = left ? memchr(at, '\n', left) : NULL;
-        if (!newline)
-            return left > INFO_MAX ? refuse(receiver, error, "a line without end") : 0;
-        size_t size = (size_t)(newline - at) + 1;
-        struct mst_span line = {at, size > 1 && at[size - 2] == '\r' ? size - 2 : size - 1};
-        int code;
-        if (starts(line, "MSG ")) {
-            code = line.length > LINE_MAX_ ? MST_ENATS : take_message(receiver, line, size);
-            if (code == 0)
-                return 0;
-            code = code < 0 ? refuse(receiver, error, "a message line that cannot be read") : 0;
-        } else {
-            code = take_line(receiver, line, error);
-            receiver->taken += size;
-        }
+    struct mst__nats_frame frame;
+    ptrdiff_t size;
+    while ((size = mst__nats_frame_take(receiver->in.data + receiver->taken, receiver->in.length - receiver->taken,
+                                        &frame)) > 0) {
+        receiver->taken += (size_t)size;
+        int code = take_frame(receiver, &frame, error);
         if (code < 0)
             return code;
     }
+    return size < 0 ? refuse(receiver, error, "it says what a NATS server does not say") : 0;
 }
 
 /* One turn: waits, writes, reads. 1: `stop` spoke. */
@@ -316,7 +212,7 @@ static int open_socket(struct mst_nats_receiver *receiver, const struct addrinfo
     return 0;
 }
 
-static int connect_place(struct mst_nats_receiver *receiver, const struct place *place, uint64_t timeout,
+static int connect_place(struct mst_nats_receiver *receiver, const struct mst__nats_place *place, uint64_t timeout,
                          struct mst_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -336,7 +232,7 @@ static void put_member(struct mst_buffer *out, const char *key, const char *valu
     mst_json_put_string(out, value, strlen(value));
 }
 
-static void put_connect(struct mst_nats_receiver *receiver, const struct place *place)
+static void put_connect(struct mst_nats_receiver *receiver, const struct mst__nats_place *place)
 {
     struct mst_buffer *out = &receiver->out;
     mst_buffer_append_string(out,
@@ -366,13 +262,13 @@ static void reset(struct mst_nats_receiver *receiver)
 static int try_server(struct mst_nats_receiver *receiver, const char *url, size_t length, uint64_t timeout,
                       struct mst_error *error)
 {
-    struct place place;
+    struct mst__nats_place place;
     uint64_t until = mst_clock_monotonic() + timeout;
     reset(receiver);
-    copy_text(receiver->address, sizeof receiver->address, "(not a URL)", 11);
-    if (!read_place(&place, url, length))
+    snprintf(receiver->address, sizeof receiver->address, "(not a URL)");
+    if (!mst__nats_place_read(&place, url, length) || place.tls)
         return refuse(receiver, error, "not a server that a receiver can use");
-    snprintf(receiver->address, sizeof receiver->address, "%.200s:%s", place.host, place.port);
+    snprintf(receiver->address, sizeof receiver->address, "%s:%s", place.host, place.port);
     int code = connect_place(receiver, &place, timeout, error);
     if (code == 0)
         code = turn_until(receiver, is_greeted, until, error);
@@ -389,7 +285,7 @@ int mst_nats_receiver_open(struct mst_nats_receiver **made, const char *servers,
     if (!receiver)
         return mst_error_set(error, MST_ENOMEM, "no memory for a receiver");
     receiver->socket = -1;
-    receiver->in.limit = MESSAGE_MAX + 2 * READ_SIZE;
+    receiver->in.limit = MST__NATS_MESSAGE + 2 * READ_SIZE;
     int code = mst_error_set(error, MST_ENATS, "receiver: no NATS server was given");
     while (*servers && code) {
         size_t length = strcspn(servers, ",");
@@ -414,11 +310,7 @@ void mst_nats_receiver_close(struct mst_nats_receiver *receiver)
 
 void mst_nats_receiver_subscribe(struct mst_nats_receiver *receiver, const char *subject, uint64_t number)
 {
-    mst_buffer_append_string(&receiver->out, "SUB ");
-    mst_buffer_append_string(&receiver->out, subject);
-    mst_buffer_append_byte(&receiver->out, ' ');
-    mst_buffer_append_u64(&receiver->out, number);
-    mst_buffer_append_string(&receiver->out, "\r\n");
+    mst__nats_put_subscribe(&receiver->out, (struct mst_span){subject, strlen(subject)}, number);
 }
 
 int mst_nats_receiver_sync(struct mst_nats_receiver *receiver, uint64_t timeout, struct mst_error *error)
@@ -430,14 +322,7 @@ int mst_nats_receiver_sync(struct mst_nats_receiver *receiver, uint64_t timeout,
 
 void mst_nats_receiver_answer(struct mst_nats_receiver *receiver, struct mst_span reply, struct mst_span text)
 {
-    struct mst_buffer *out = &receiver->out;
-    mst_buffer_append(out, "PUB ", 4);
-    mst_buffer_append(out, reply.data, reply.length);
-    mst_buffer_append_byte(out, ' ');
-    mst_buffer_append_u64(out, text.length);
-    mst_buffer_append(out, "\r\n", 2);
-    mst_buffer_append(out, text.data, text.length);
-    mst_buffer_append(out, "\r\n", 2);
+    mst__nats_put_publish(&receiver->out, reply, (struct mst_span){"", 0}, text);
 }
 
 int mst_nats_receiver_run(struct mst_nats_receiver *receiver, int stop,

@@ -317,7 +317,7 @@ static void a_frozen_server_is_given_up(void **state)
     harness_close(&harness);
 }
 
-/* More than the sockets hold: the thread blocks in a write, and still everything ends. */
+/* More than the sockets hold: nothing can be written any more, and still everything ends. */
 static void a_frozen_server_with_full_buffers(void **state)
 {
     (void)state;
@@ -340,6 +340,55 @@ static void a_frozen_server_with_full_buffers(void **state)
     probe_free(&harness, probe);
     harness_close(&harness);
     free(body);
+}
+
+/* Long before it is given up: what was not sent by a deadline then has a reason. */
+static void a_silent_server_is_not_healthy(void **state)
+{
+    (void)state;
+    struct harness harness;
+    struct mst_error why;
+    struct mst_nats_options options = {.fence_timeout = 600 * MST_NS_PER_MS};
+    harness_open(&harness, &server, &options);
+    test_server_pause(&server);
+    struct probe *probe = probe_send(&harness, "silent", 10, "hello", false);
+    run_for(&harness, 100);
+    assert_true(harness.messaging->ops->healthy(harness.messaging, &why));
+    run_for(&harness, 300);
+    assert_false(harness.messaging->ops->healthy(harness.messaging, &why));
+    assert_int_equal(why.code, MST_ENATS);
+    assert_false(probe_ended(probe));
+    test_server_resume(&server);
+    run_until(&harness, probe_ended, probe, 5);
+    assert_int_equal(probe->ended[MST_CAST_ROUTED], 10);
+    assert_true(harness.messaging->ops->healthy(harness.messaging, &why));
+    probe_free(&harness, probe);
+    harness_close(&harness);
+}
+
+static void ignore_delivery(struct mst_listener *listener, const struct mst_delivery *delivery)
+{
+    (void)delivery;
+    ++*(unsigned *)listener->owner;
+}
+
+/* A listener of this process is there again before anything is sent to it. */
+static void after_a_restart_nobody_is_missed(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        unsigned heard = 0;
+        struct harness harness;
+        harness_open(&harness, &server, NULL);
+        struct mst_listener listener = {.deliver = ignore_delivery, .owner = &heard};
+        assert_int_equal(harness.messaging->ops->listen(harness.messaging, "back.>", NULL, &listener, NULL), 0);
+        assert_true(test_server_restart(&server));
+        struct probe *probe = probe_send(&harness, "back", 100, "hello", true);
+        run_until(&harness, probe_ended, probe, 10);
+        assert_int_equal(probe->nobody, 0);
+        probe_free(&harness, probe);
+        harness_close(&harness);
+    }
 }
 
 static void an_unreachable_server_is_told_at_once(void **state)
@@ -717,6 +766,8 @@ int main(void)
         cmocka_unit_test(nothing_is_called_routed_that_was_not_read),
         cmocka_unit_test(a_frozen_server_is_given_up),
         cmocka_unit_test(a_frozen_server_with_full_buffers),
+        cmocka_unit_test(a_silent_server_is_not_healthy),
+        cmocka_unit_test(after_a_restart_nobody_is_missed),
         cmocka_unit_test(an_unreachable_server_is_told_at_once),
         cmocka_unit_test(wrong_options_are_told),
         cmocka_unit_test(a_wrong_password_is_told_without_showing_it),
