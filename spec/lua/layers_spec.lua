@@ -8,6 +8,7 @@ local outside = {
   { "^uv/", { io = true } },
   { "^hiredis", { io = true } },
   { "^nats", { io = true } },
+  { "^openssl/", { io = true } },
   { "^lua", { script = true, host = true } },
   { "^lauxlib%.h$", { script = true, host = true } },
   { "^lualib%.h$", { script = true, host = true } },
