@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/buffer.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,45 +69,54 @@ void mst_buffer_appendf(struct mst_buffer *buffer, const char *format, ...)
     va_end(arguments);
 }
 
+#define EIGHT UINT64_C(100000000)
+
+/*
+ * The eight digits of a number below 10^8 as values in eight bytes, the first digit in the lowest. Each step halves the
+ * groups in parallel: by 10^4, then by 100, then by 10, the divisions as multiplications that are exact in these
+ * ranges.
+ */
+static uint64_t eight_digits(uint32_t number)
+{
+    uint64_t fours = number / 10000 | (uint64_t)(number % 10000) << 32;
+    uint64_t hundreds = (fours * 10486 >> 20) & UINT64_C(0x0000007f0000007f);
+    uint64_t twos = hundreds | (fours - 100 * hundreds) << 16;
+    uint64_t tens = (twos * 103 >> 10) & UINT64_C(0x000f000f000f000f);
+    return tens | (twos - 10 * tens) << 8;
+}
+
+static char *write_eight(char *at, uint64_t digits)
+{
+    uint64_t text = htole64(digits | UINT64_C(0x3030303030303030));
+    memcpy(at, &text, sizeof text);
+    return at + sizeof text;
+}
+
+/* Without leading zeros, but for the last digit; may write eight bytes for less. */
+static char *write_leading(char *at, uint32_t number)
+{
+    uint64_t digits = eight_digits(number);
+    unsigned zeros = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
+    return write_eight(at, digits >> 8 * zeros) - zeros;
+}
+
+char *mst_u64_write(char *at, uint64_t number)
+{
+    if (number < EIGHT)
+        return write_leading(at, (uint32_t)number);
+    uint64_t upper = number / EIGHT;
+    if (upper < EIGHT)
+        at = write_leading(at, (uint32_t)upper);
+    else
+        at = write_eight(write_leading(at, (uint32_t)(upper / EIGHT)), eight_digits((uint32_t)(upper % EIGHT)));
+    return write_eight(at, eight_digits((uint32_t)(number % EIGHT)));
+}
+
 void mst_buffer_append_u64(struct mst_buffer *buffer, uint64_t number)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
-    static const uint64_t powers[] = {
-        10ull,
-        100ull,
-        1000ull,
-        10000ull,
-        100000ull,
-        1000000ull,
-        10000000ull,
-        100000000ull,
-        1000000000ull,
-        10000000000ull,
-        100000000000ull,
-        1000000000000ull,
-        10000000000000ull,
-        100000000000000ull,
-        1000000000000000ull,
-        10000000000000000ull,
-        100000000000000000ull,
-        1000000000000000000ull,
-        10000000000000000000ull,
-    };
-    unsigned count = 1;
-    while (count < 20 && number >= powers[count - 1])
-        count++;
-    if (!mst_buffer_reserve(buffer, count))
-        return;
-    buffer->length += count;
-    char *at = buffer->data + buffer->length;
-    for (; number >= 100; number /= 100)
-        memcpy(at -= 2, &pairs[number % 100 * 2], 2);
-    if (number >= 10)
-        memcpy(at - 2, &pairs[number * 2], 2);
-    else
-        at[-1] = (char)('0' + number);
+    /* Not in place: a buffer at its limit may have room for the digits and no more. */
+    char text[MST_U64_ROOM];
+    mst_buffer_append(buffer, text, (size_t)(mst_u64_write(text, number) - text));
 }
 
 void mst_buffer_consume(struct mst_buffer *buffer, size_t count)

@@ -63,6 +63,13 @@ void mst_buffer_appendf(struct mst_buffer *buffer, const char *format, ...) __at
 /* Appends a number in decimal without going through printf. */
 void mst_buffer_append_u64(struct mst_buffer *buffer, uint64_t number);
 
+/*
+ * Writes a number in decimal at `at`, where MST_U64_ROOM bytes must be free though it needs 20 at most; returns the
+ * end. For those who have reserved room for more than a number.
+ */
+#define MST_U64_ROOM 32u
+char *mst_u64_write(char *at, uint64_t number);
+
 /* Removes `count` bytes from the front. */
 void mst_buffer_consume(struct mst_buffer *buffer, size_t count);
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "match/internal.h"
+#include "match/plan.h"
 
 static int bind_parameters(struct mst_bound *bound, const uint8_t *parameters, struct mst_error *error)
 {
@@ -43,49 +43,76 @@ static int bind_matchers(struct mst_bound *bound, struct mst_error *error)
     return 0;
 }
 
+#define SCRATCH_KEPT 65536u /* bytes of working memory that a bound program may take into its next request */
+
+static struct mst_bound *allocate(const struct mst_program *program)
+{
+    size_t slots = (size_t)program->levels * 3;
+    struct mst_bound *bound = calloc(1, sizeof *bound + slots * sizeof *bound->slots +
+                                            (program->parameter_count + 1u) * sizeof(*bound->parameters));
+    if (!bound)
+        return NULL;
+    bound->program = program;
+    bound->slot_count = (unsigned)slots;
+    bound->slots = (struct mst__slot *)(bound + 1);
+    bound->parameters = (const uint8_t **)(bound->slots + slots);
+    return bound;
+}
+
 int mst_bound_create(struct mst_bound **out, const struct mst_program *program, const uint8_t *parameters,
                      int64_t now_ms, const char *namespace_, struct mst_error *error)
 {
-    int status;
-    struct mst_bound *bound = calloc(1, sizeof *bound);
+    struct mst_bound *bound = program->cache->spare;
+    program->cache->spare = NULL;
+    if (!bound)
+        bound = allocate(program);
     if (!bound)
         return mst_error_set(error, MST_ENOMEM, "no memory for a filter");
-    bound->program = program;
     bound->now_ms = now_ms;
     bound->namespace_ = namespace_;
-    bound->slots = calloc((size_t)program->levels * 3, sizeof *bound->slots);
-    bound->parameters = calloc(program->parameter_count + 1u, sizeof(*bound->parameters));
-    if (!bound->slots || !bound->parameters) {
-        status = mst_error_set(error, MST_ENOMEM, "no memory for a filter");
-        goto fail;
-    }
-    status = bind_parameters(bound, parameters, error);
-    if (status < 0)
-        goto fail;
-    status = bind_matchers(bound, error);
-    if (status < 0)
-        goto fail;
-    *out = bound;
-    return 0;
-fail:
-    mst_bound_destroy(bound);
+    bound->failed = false;
+    int status = bind_parameters(bound, parameters, error);
+    if (status == 0)
+        status = bind_matchers(bound, error);
+    if (status == 0)
+        *out = bound;
+    else
+        mst_bound_destroy(bound);
     return status;
+}
+
+static void trim(struct mst_buffer *buffer)
+{
+    if (buffer->capacity > SCRATCH_KEPT)
+        mst_buffer_deinit(buffer);
+}
+
+void mst__bound_free(struct mst_bound *bound)
+{
+    for (unsigned i = 0; i < bound->slot_count; i++) {
+        mst_buffer_deinit(&bound->slots[i].finals);
+        mst_buffer_deinit(&bound->slots[i].text);
+    }
+    free(bound);
 }
 
 void mst_bound_destroy(struct mst_bound *bound)
 {
     if (!bound)
         return;
-    for (unsigned i = 0; bound->slots && i < bound->program->levels * 3; i++) {
-        mst_buffer_deinit(&bound->slots[i].finals);
-        mst_buffer_deinit(&bound->slots[i].text);
-    }
     for (unsigned i = 0; bound->matchers && i < bound->program->leaf_count; i++)
         mst__matcher_deinit(&bound->matchers[i]);
-    free(bound->slots);
     free(bound->matchers);
-    free(bound->parameters);
-    free(bound);
+    bound->matchers = NULL;
+    if (bound->program->cache->spare) {
+        mst__bound_free(bound);
+        return;
+    }
+    for (unsigned i = 0; i < bound->slot_count; i++) {
+        trim(&bound->slots[i].finals);
+        trim(&bound->slots[i].text);
+    }
+    bound->program->cache->spare = bound;
 }
 
 bool mst_bound_match(struct mst_bound *bound, const struct mst_identity *identity, const uint8_t *metadata)

@@ -104,6 +104,7 @@ struct mst__leaf {
     uint16_t paths[3]; /* the different document paths of its operands */
     unsigned path_count;
     bool by_row;  /* looks at the identity (but for @namespace) */
+    bool varies;  /* what it says of a value may be another with each binding: parameters, the time, @namespace */
     bool used;    /* some node refers to it */
     bool top;     /* a node of the top-level expression does */
     bool negated; /* that node stands under an odd number of nots */
@@ -130,6 +131,7 @@ struct mst_program {
     uint16_t *top; /* numbers of the top-level expression's leaves, ascending */
     uint16_t source_count, constant_count, parameter_count, operand_count, leaf_count, node_count, top_count;
     unsigned levels; /* expressions within each other, 1 without any/all */
+    struct mst__cache *cache; /* owned; the one part that changes, plan.h */
 };
 
 /* Working memory of one operand of a clause under evaluation. */
@@ -145,6 +147,7 @@ struct mst_bound {
     struct mst__slot *slots;       /* three per level */
     const char *namespace_;
     int64_t now_ms;
+    unsigned slot_count;
     bool failed; /* a buffer found no memory: what was answered since may be wrong */
 };
 
@@ -155,6 +158,9 @@ struct mst__scope {
     const struct mst_identity *identity;
     unsigned level;
 };
+
+/* bound.c: frees what mst_bound_destroy may have kept for the next request. */
+void mst__bound_free(struct mst_bound *bound);
 
 bool mst__tree_holds(struct mst_bound *bound, uint32_t node, const struct mst__scope *scope);
 bool mst__leaf_holds(struct mst_bound *bound, const struct mst__leaf *leaf, const struct mst__scope *scope);

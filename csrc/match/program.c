@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "match/internal.h"
+#include "match/plan.h"
 
 #define PROGRAM_MAX 65536u
 #define TABLE_MAX 4096u /* entries of any table; the clauses that fit need no more */
@@ -319,6 +320,11 @@ int mst_program_load(struct mst_program **out, const void *bytes, size_t length,
     status = mst__program_verify(program, error);
     if (status < 0)
         goto fail;
+    program->cache = mst__cache_create(program);
+    if (!program->cache) {
+        status = mst_error_set(error, MST_ENOMEM, "no memory for a filter");
+        goto fail;
+    }
     *out = program;
     return 0;
 fail:
@@ -330,6 +336,7 @@ void mst_program_destroy(struct mst_program *program)
 {
     if (!program)
         return;
+    mst__cache_destroy(program->cache);
     for (unsigned i = 0; program->constants && i < program->constant_count; i++)
         mst__matcher_deinit(&program->constants[i].matcher);
     free(program->sources);
@@ -344,7 +351,22 @@ void mst_program_destroy(struct mst_program *program)
     free(program);
 }
 
+size_t mst_program_kept(const struct mst_program *program)
+{
+    return program->cache->kept;
+}
+
 uint32_t mst_program_leaf_count(const struct mst_program *program)
 {
     return program->top_count;
+}
+
+uint32_t mst_program_parameter_count(const struct mst_program *program)
+{
+    return program->parameter_count;
+}
+
+struct mst_span mst_program_parameter(const struct mst_program *program, uint32_t index)
+{
+    return program->parameters[index];
 }

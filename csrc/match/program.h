@@ -5,8 +5,8 @@
  * Filter programs: the flat form in which a compiled filter reaches C, its verifier, and its binding to one request.
  *
  * The compiler (lua/muster/filter) writes the bytes, this file trusts none of them: mst_program_load checks every
- * index, length and jump, so that a hostile program can be wrong but never harmful. A program is immutable and may be
- * shared by many requests of one thread.
+ * index, length and jump, so that a hostile program can be wrong but never harmful. What a program says never changes;
+ * it may be shared by many requests of one thread, and keeps what they have worked out.
  *
  * Layout. All numbers little endian; `text` = u16 length, bytes.
  *
@@ -88,6 +88,12 @@ struct mst_program;
 int mst_program_load(struct mst_program **out, const void *bytes, size_t length, struct mst_error *error);
 void mst_program_destroy(struct mst_program *program);
 uint32_t mst_program_leaf_count(const struct mst_program *program); /* those of the top-level expression only */
+uint32_t mst_program_parameter_count(const struct mst_program *program);
+/* The name of parameter `index`; borrowed from the program. */
+struct mst_span mst_program_parameter(const struct mst_program *program, uint32_t index);
+
+/* Bytes that former matches have left with the program to make the next ones cheap; bounded, freed with it. */
+size_t mst_program_kept(const struct mst_program *program);
 
 /*
  * A program bound to one request: parameters and the time fixed. Borrows program, parameters and `namespace`.

@@ -167,13 +167,19 @@ static int verify_leaf(struct mst_program *program, struct mst__leaf *leaf, stru
     return 0;
 }
 
-/* Notes what the clause reads: document paths of its own, and whether the identity matters. */
+/* Notes what the clause reads: document paths of its own, whether the identity matters, and the binding. */
 static void note_operand(const struct mst_program *program, struct mst__leaf *leaf, const struct mst__operand *operand)
 {
-    if (!operand || operand->kind != MST__PATH)
+    if (!operand)
+        return;
+    leaf->varies = leaf->varies || operand->kind == MST__PARAMETER || operand->kind == MST__NOW;
+    for (unsigned i = 0; i < operand->term_count; i++)
+        leaf->varies = leaf->varies || operand->terms[i].kind == MST__PARAMETER;
+    if (operand->kind != MST__PATH)
         return;
     const struct mst__source *source = &program->sources[operand->index];
     if (source->builtin) {
+        leaf->varies = leaf->varies || source->which == MST__NAMESPACE;
         leaf->by_row = leaf->by_row || source->which != MST__NAMESPACE;
         return;
     }
@@ -202,6 +208,7 @@ struct walk {
     unsigned depth;
     bool negated;
     bool by_row; /* some clause walked so far looks at the identity */
+    bool varies; /* or at what a binding says */
 };
 
 static int walk_expression(struct walk *walk, uint32_t first, uint32_t end);
@@ -213,9 +220,10 @@ static int walk_inner(struct walk *walk, const struct mst__leaf *leaf, uint32_t 
     struct walk inner = *walk;
     inner.level++;
     inner.depth++;
-    inner.by_row = false;
+    inner.by_row = inner.varies = false;
     int status = walk_expression(&inner, leaf->first, leaf->end);
     walk->by_row = inner.by_row;
+    walk->varies = inner.varies;
     return status;
 }
 
@@ -225,7 +233,7 @@ static int walk_leaf(struct walk *walk, uint32_t node, uint32_t tree_end)
     if (program->nodes[node].leaf >= program->leaf_count)
         return bad(walk->error, "node", node);
     struct mst__leaf *leaf = &program->leaves[program->nodes[node].leaf];
-    bool before = walk->by_row;
+    bool by_row = walk->by_row, varies = walk->varies;
     if (leaf->op == MST_OP_ANY || leaf->op == MST_OP_ALL) {
         /* Shared inner expressions could make a small program take exponential time. */
         if (leaf->used)
@@ -235,9 +243,11 @@ static int walk_leaf(struct walk *walk, uint32_t node, uint32_t tree_end)
         if (status < 0)
             return status;
         leaf->by_row = leaf->by_row || walk->by_row;
+        leaf->varies = leaf->varies || walk->varies;
     }
     leaf->used = true;
-    walk->by_row = before || leaf->by_row;
+    walk->by_row = by_row || leaf->by_row;
+    walk->varies = varies || leaf->varies;
     if (walk->level == 0 && !leaf->top) {
         leaf->top = true;
         leaf->negated = walk->negated;

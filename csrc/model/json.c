@@ -212,7 +212,17 @@ static size_t plain_prefix(const char *text, size_t length)
 void mst_json_put_string(struct mst_buffer *out, const char *text, size_t length)
 {
     size_t start = 0, at = plain_prefix(text, length);
-    mst_buffer_reserve(out, length + 2);
+    bool room = mst_buffer_reserve(out, length + 2);
+    while (at < length && plain[(unsigned char)text[at]])
+        at++;
+    if (at == length && room && length > 0) {
+        char *to = out->data + out->length;
+        to[0] = '"';
+        memcpy(to + 1, text, length);
+        to[length + 1] = '"';
+        out->length += length + 2;
+        return;
+    }
     mst_buffer_append_byte(out, '"');
     while (at < length) {
         unsigned char byte = (unsigned char)text[at];

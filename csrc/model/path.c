@@ -92,6 +92,15 @@ static bool digit(char byte)
     return byte >= '0' && byte <= '9';
 }
 
+/* A fault that a name in back-quotes would not have. */
+static int fault_of_name(const struct reader *reader, const char *message)
+{
+    int code = fault(reader, reader->at, message);
+    mst_error_hint(reader->error, "a name with other characters than letters, digits, \"_\" and \"-\" stands in "
+                                  "back-quotes: `a b`");
+    return code;
+}
+
 /* A name as filters know it: "-" may stand in it only before a letter. */
 static int read_bare(struct reader *reader, struct mst_path_step *step)
 {
@@ -104,8 +113,10 @@ static int read_bare(struct reader *reader, struct mst_path_step *step)
             break;
         reader->at++;
     }
+    if (reader->at == start && start == reader->length)
+        return fault(reader, start, "unexpected end of path");
     if (reader->at == start)
-        return fault(reader, start, start < reader->length ? "expected a field name" : "unexpected end of path");
+        return fault_of_name(reader, "expected a field name");
     *step = (struct mst_path_step){reader->text + start, (uint32_t)(reader->at - start), -1};
     return 0;
 }
@@ -165,7 +176,7 @@ int mst_path_parse(struct mst_path *path, const char *text, size_t length, struc
             status = read_index(&reader, step);
         } else {
             if (path->count > 0 && next != '.')
-                return fault(&reader, reader.at, "expected \".\" or \"[\"");
+                return fault_of_name(&reader, "expected \".\" or \"[\"");
             if (path->count > 0)
                 next = ++reader.at < length ? text[reader.at] : '\0';
             status = next == '`' ? read_quoted(&reader, step) : read_bare(&reader, step);

@@ -34,10 +34,9 @@ int mst__gateways_take(struct mst__gateways *gateways, struct mst_span name, uin
         return 0;
     }
     char *copy = vacant(gateways, number) < 0 ? NULL : malloc(name.length);
-    if (!copy)
-        return MST_ENOMEM;
-    if (mst_map_set(gateways->index, name.data, name.length, *number) < 0) {
+    if (!copy || mst_map_set(gateways->index, name.data, name.length, *number) < 0) {
         free(copy);
+        *number = 0;
         return MST_ENOMEM;
     }
     memcpy(copy, name.data, name.length);

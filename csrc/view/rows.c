@@ -6,6 +6,7 @@
 
 #define FIRST_CAPACITY 4096u
 #define LAST_CAPACITY 0x80000000u
+#define TOUCH_ROWS (MST__TOUCH / sizeof(struct mst__head))
 
 static size_t level_words(unsigned level, uint32_t capacity)
 {
@@ -101,6 +102,10 @@ uint32_t mst__rows_take(struct mst__rows *rows)
         free_clear(rows, row);
     } else {
         row = rows->limit++;
+        if (rows->limit > rows->touched)
+            rows->touched = rows->limit;
+        if (row > TOUCH_ROWS && row % TOUCH_ROWS == 0)
+            mst__memory_touch(mst__rows_head(rows, row), MST__TOUCH);
     }
     rows->live[row / 64] |= UINT64_C(1) << (row % 64);
     rows->count++;

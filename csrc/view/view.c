@@ -3,9 +3,34 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "base/clock.h"
 #include "model/value.h"
 #include "view/internal.h"
+
+static bool same_id(const void *owner, uint32_t row, const void *id, size_t length)
+{
+    const struct mst__head *head = mst__rows_head(&((const struct mst_view *)owner)->rows, row);
+    return head->id_length == length && mst__same_bytes(head->blob, id, length);
+}
+
+static uint32_t find_hashed(const struct mst_view *view, uint32_t hash, const void *id, size_t length)
+{
+    uint32_t row = mst__table_home(&view->ids, hash);
+    if (row != MST_ROW_NONE && same_id(view, row, id, length))
+        return row;
+    return mst__table_find(&view->ids, hash, id, length);
+}
+
+/* Ids come from outside: nobody shall be able to choose those that meet in one slot. */
+static uint64_t random_seed(const void *address)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
+        return seed;
+    return mst_clock_monotonic() ^ (uint64_t)(uintptr_t)address * UINT64_C(0x9E3779B97F4A7C15);
+}
 
 struct mst_view *mst_view_create(const char *namespace_, struct mst_json_parser *parser)
 {
@@ -14,33 +39,35 @@ struct mst_view *mst_view_create(const char *namespace_, struct mst_json_parser 
         return NULL;
     mst__wheel_init(&view->wheel);
     view->parser = parser;
+    view->serial = mst_clock_monotonic();
+    view->watching = true;
     view->name = strdup(namespace_);
-    view->ids = mst_map_create();
     view->paths = mst_map_create();
     view->gateways.index = mst_map_create();
     view->columns = calloc(MST__COLUMNS_MAX, sizeof(*view->columns));
-    view->codes = calloc(MST__COLUMNS_MAX, sizeof *view->codes);
-    if (!view->name || !view->ids || !view->paths || !view->gateways.index || !view->columns || !view->codes) {
+    view->cells = calloc(MST__COLUMNS_MAX, sizeof *view->cells);
+    if (mst__table_init(&view->ids, same_id, view, random_seed(view)) < 0 || !view->name || !view->paths ||
+        !view->gateways.index || !view->columns || !view->cells) {
         mst_view_destroy(view);
         return NULL;
     }
     return view;
 }
 
+/* What belongs to rows goes with the arena. */
 void mst_view_destroy(struct mst_view *view)
 {
     if (!view)
         return;
-    for (uint32_t row = 0; row < view->rows.limit; row++)
-        if (mst__rows_alive(&view->rows, row))
-            free(mst__rows_head(&view->rows, row)->blob);
     for (uint32_t i = 0; view->columns && i < view->column_count; i++)
         mst__column_destroy(view->columns[i]);
     free(view->columns);
-    free(view->codes);
+    free(view->cells);
+    mst__fields_deinit(view);
+    mst__arena_deinit(&view->arena);
     mst__rows_deinit(&view->rows);
     mst__gateways_deinit(&view->gateways);
-    mst_map_destroy(view->ids);
+    mst__table_deinit(&view->ids);
     mst_map_destroy(view->paths);
     mst_buffer_deinit(&view->document);
     mst_buffer_deinit(&view->finals);
@@ -52,6 +79,11 @@ void mst_view_destroy(struct mst_view *view)
 const char *mst_view_namespace(const struct mst_view *view)
 {
     return view->name;
+}
+
+uint64_t mst_view_serial(const struct mst_view *view)
+{
+    return view->serial;
 }
 
 uint32_t mst_view_count(const struct mst_view *view)
@@ -72,21 +104,21 @@ uint64_t mst_view_revision(const struct mst_view *view)
 size_t mst_view_bytes(const struct mst_view *view)
 {
     const struct mst__rows *rows = &view->rows;
-    size_t bytes = sizeof *view + (size_t)rows->segment_count * MST__SEGMENT_ROWS * sizeof(struct mst__head);
-    bytes += (size_t)rows->capacity / 4;                  /* bitsets */
-    bytes += view->blob_bytes + (size_t)rows->count * 16; /* blobs, and what the heap adds to each */
-    bytes += mst_map_count(view->ids) * 48;
+    size_t bytes = sizeof *view + (size_t)rows->touched * sizeof(struct mst__head);
+    bytes += (size_t)rows->capacity / 4; /* bitsets */
+    bytes += view->arena.bytes + view->ids.bytes;
+    bytes += MST__COLUMNS_MAX * (sizeof(*view->columns) + sizeof *view->cells);
     for (uint32_t i = 0; i < view->column_count; i++)
         bytes += mst__column_bytes(view->columns[i]);
     return bytes;
 }
 
 /* Appends the parsed text to `out`. Whoever stored the text has checked its size against the limits of the day. */
-static int parse_metadata(const struct mst_view *view, const char *text, size_t length, struct mst_buffer *out)
+int mst__view_parse(const struct mst_view *view, struct mst_span metadata, struct mst_buffer *out)
 {
-    struct mst_json_limits limits = {.bytes = length, .depth = 128};
+    struct mst_json_limits limits = {.bytes = metadata.length, .depth = 128};
     size_t start = out->length;
-    int status = mst_json_parse(view->parser, text, length, &limits, out, NULL);
+    int status = mst_json_parse(view->parser, metadata.data, metadata.length, &limits, out, NULL);
     if (status < 0)
         return status;
     if (mst_value_tag((const uint8_t *)out->data + start) == MST_OBJECT)
@@ -100,11 +132,6 @@ static size_t blob_length(const struct mst__head *head)
     return (size_t)head->id_length + head->metadata_length + head->owner_length;
 }
 
-static struct mst_span head_metadata(const struct mst__head *head)
-{
-    return (struct mst_span){head->blob + head->id_length, head->metadata_length};
-}
-
 static void append(char **at, struct mst_span span)
 {
     if (span.length)
@@ -112,10 +139,10 @@ static void append(char **at, struct mst_span span)
     *at += span.length;
 }
 
-static char *make_blob(const struct mst_identity *identity)
+static char *make_blob(struct mst_view *view, const struct mst_identity *identity)
 {
-    char *blob = malloc(identity->id.length + identity->metadata.length + identity->owner.length);
-    char *at = blob;
+    size_t length = identity->id.length + identity->metadata.length + identity->owner.length;
+    char *blob = mst__arena_take(&view->arena, length), *at = blob;
     if (blob) {
         append(&at, identity->id);
         append(&at, identity->metadata);
@@ -126,12 +153,12 @@ static char *make_blob(const struct mst_identity *identity)
 
 static int grow_rows(struct mst_view *view)
 {
-    uint32_t before = view->rows.capacity, capacity = mst__rows_next_capacity(&view->rows);
+    uint32_t capacity = mst__rows_next_capacity(&view->rows);
     if (capacity == 0)
         return MST_ENOMEM;
     /* Columns that have grown while a later one fails are only larger than they need to be. */
     for (uint32_t i = 0; i < view->column_count; i++)
-        if (mst__column_grow(view->columns[i], before, capacity) < 0)
+        if (mst__column_grow(view->columns[i], capacity) < 0)
             return MST_ENOMEM;
     return mst__rows_grow(&view->rows, capacity);
 }
@@ -140,62 +167,64 @@ static int grow_rows(struct mst_view *view)
 struct draft {
     const struct mst_identity *identity;
     uint32_t row; /* MST_ROW_NONE: a new one */
+    uint32_t hash;
     char *blob;
     uint32_t gateway;
-    uint32_t codes;     /* how many of view->codes are filled */
+    bool gathered;      /* view->cells are filled */
     bool same_metadata; /* then the columns stay as they are */
 };
 
-static int extract_codes(struct mst_view *view, struct draft *draft, const uint8_t *document)
+static int gather(struct mst_view *view, struct draft *draft, const uint8_t *document)
 {
-    for (uint32_t i = 0; i < view->column_count; i++) {
-        int status = mst__column_extract(view->columns[i], document, &view->finals, &view->codes[i]);
+    if (!document) {
+        mst_buffer_clear(&view->document);
+        int status = mst__view_parse(view, draft->identity->metadata, &view->document);
         if (status < 0)
             return status;
-        draft->codes++;
+        document = (const uint8_t *)view->document.data;
     }
-    return 0;
+    draft->gathered = true;
+    return mst__fields_gather(view, document);
 }
 
 static int prepare(struct mst_view *view, struct draft *draft, const uint8_t *document)
 {
     const struct mst_identity *identity = draft->identity;
-    int status;
-    if (!document && !draft->same_metadata) {
-        mst_buffer_clear(&view->document);
-        status = parse_metadata(view, identity->metadata.data, identity->metadata.length, &view->document);
-        if (status < 0)
-            return status;
-        document = (const uint8_t *)view->document.data;
-    }
     if (draft->row == MST_ROW_NONE) {
-        if ((mst__rows_full(&view->rows) && grow_rows(view) < 0) || mst__rows_prepare(&view->rows) < 0)
+        if ((mst__rows_full(&view->rows) && grow_rows(view) < 0) || mst__rows_prepare(&view->rows) < 0 ||
+            mst__table_prepare(&view->ids, draft->hash) < 0)
             return MST_ENOMEM;
     }
-    if (!draft->same_metadata && (status = extract_codes(view, draft, document)) < 0)
+    int status = draft->same_metadata ? 0 : gather(view, draft, document);
+    if (status < 0)
         return status;
     status = mst__gateways_take(&view->gateways, identity->gateway, &draft->gateway);
     if (status < 0)
         return status;
-    draft->blob = make_blob(identity);
+    draft->blob = make_blob(view, identity);
     return draft->blob ? 0 : MST_ENOMEM;
 }
 
 static void discard(struct mst_view *view, struct draft *draft)
 {
-    for (uint32_t i = 0; i < draft->codes; i++)
-        mst__column_release(view->columns[i], view->codes[i]);
+    for (uint32_t i = 0; draft->gathered && i < view->column_count; i++)
+        mst__column_discard(view->columns[i], &view->cells[i]);
     mst__gateways_give(&view->gateways, draft->gateway);
-    free(draft->blob);
+}
+
+static void settle(struct mst_view *view)
+{
+    view->unsettled = false;
+    for (uint32_t i = 0; i < view->column_count; i++)
+        if (view->columns[i]->unsettled)
+            mst__column_settle(view->columns[i]);
 }
 
 static void commit(struct mst_view *view, const struct draft *draft)
 {
     const struct mst_identity *identity = draft->identity;
     struct mst__head *head = mst__rows_head(&view->rows, draft->row);
-    if (head->blob)
-        view->blob_bytes -= blob_length(head);
-    free(head->blob);
+    mst__arena_give(&view->arena, head->blob, blob_length(head));
     mst__gateways_give(&view->gateways, head->gateway);
     head->blob = draft->blob;
     head->id_length = (uint8_t)identity->id.length;
@@ -207,12 +236,13 @@ static void commit(struct mst_view *view, const struct draft *draft)
     head->expires_at = identity->expires_at;
     head->lease_ms = (uint32_t)identity->lease_ms;
     head->revision = identity->revision;
-    view->blob_bytes += blob_length(head);
-    for (uint32_t i = 0; i < draft->codes; i++)
-        mst__column_set(view->columns[i], draft->row, view->codes[i]);
+    for (uint32_t i = 0; draft->gathered && i < view->column_count; i++)
+        mst__column_set(view->columns[i], draft->row, &view->cells[i]);
     mst__wheel_update(&view->wheel, &view->rows, draft->row);
     if (identity->revision > view->revision)
         view->revision = identity->revision;
+    if (view->unsettled)
+        settle(view);
 }
 
 static bool lease_fits(int64_t lease_ms)
@@ -230,46 +260,129 @@ static int check(const struct mst_identity *identity)
     return lease_fits(identity->lease_ms) ? 0 : MST_ERANGE;
 }
 
-int mst_view_put(struct mst_view *view, const struct mst_identity *identity, const uint8_t *document, uint32_t *row)
+/* `hash` and `row` are those of the id. */
+static int put(struct mst_view *view, const struct mst_identity *identity, const uint8_t *document, uint32_t hash,
+               uint32_t *row)
 {
-    struct draft draft = {.identity = identity, .row = mst_view_find(view, identity->id.data, identity->id.length)};
+    struct draft draft = {.identity = identity, .row = *row, .hash = hash};
     int status = check(identity);
     if (status < 0)
         return status;
     if (draft.row != MST_ROW_NONE) {
         const struct mst__head *head = mst__rows_head(&view->rows, draft.row);
-        if (row)
-            *row = draft.row;
         if (identity->revision <= head->revision)
             return 0;
-        struct mst_span before = head_metadata(head);
+        struct mst_span before = mst__head_metadata(head);
         draft.same_metadata = before.length == identity->metadata.length &&
                               memcmp(before.data, identity->metadata.data, before.length) == 0;
     }
     status = prepare(view, &draft, document);
-    if (status < 0)
-        goto fail;
+    if (status < 0) {
+        discard(view, &draft);
+        return status;
+    }
     if (draft.row == MST_ROW_NONE) {
-        draft.row = mst__rows_take(&view->rows);
-        status = mst_map_set(view->ids, identity->id.data, identity->id.length, draft.row);
-        if (status < 0) {
-            mst__rows_give(&view->rows, draft.row);
-            goto fail;
-        }
+        draft.row = *row = mst__rows_take(&view->rows);
+        mst__table_add(&view->ids, hash, draft.row);
     }
     commit(view, &draft);
-    if (row)
-        *row = draft.row;
     return 0;
-fail:
-    discard(view, &draft);
+}
+
+int mst_view_put(struct mst_view *view, const struct mst_identity *identity, const uint8_t *document, uint32_t *row)
+{
+    uint32_t hash = mst__table_hash(&view->ids, identity->id.data, identity->id.length);
+    uint32_t found = find_hashed(view, hash, identity->id.data, identity->id.length);
+    int status = put(view, identity, document, hash, &found);
+    if (row && found != MST_ROW_NONE)
+        *row = found;
     return status;
 }
 
-int mst_view_touch(struct mst_view *view, const char *id, size_t length, int64_t expires_at, int64_t lease_ms,
-                   uint64_t revision)
+#define GROUP 32u
+
+/* What the operations at hand will find; ids are looked up again when their turn comes. */
+struct group {
+    uint32_t count;
+    uint32_t hashes[GROUP];
+    uint32_t rows[GROUP];
+};
+
+static void group_add(struct group *group, const struct mst_view *view, const struct mst_span *id)
 {
-    uint32_t row = mst_view_find(view, id, length);
+    uint32_t hash = mst__table_hash(&view->ids, id->data, id->length);
+    mst__table_prefetch(&view->ids, hash);
+    group->hashes[group->count++] = hash;
+}
+
+static void prefetch_row(const struct mst_view *view, uint32_t row)
+{
+    if (row != MST_ROW_NONE)
+        __builtin_prefetch(mst__rows_head(&view->rows, row), 1);
+}
+
+/* Asks for the memory that a group will need, in steps, so that the waits overlap. */
+static void prefetch_heads(const struct mst_view *view, struct group *group)
+{
+    for (uint32_t i = 0; i < group->count; i++) {
+        group->rows[i] = mst__table_guess(&view->ids, group->hashes[i]);
+        prefetch_row(view, group->rows[i]);
+    }
+    for (uint32_t i = 0; i < group->count; i++)
+        if (group->rows[i] != MST_ROW_NONE)
+            __builtin_prefetch(mst__rows_head(&view->rows, group->rows[i])->blob, 1);
+}
+
+static void prefetch_cells(const struct mst_view *view, const struct group *group)
+{
+    for (uint32_t i = 0; i < group->count; i++) {
+        if (group->rows[i] == MST_ROW_NONE)
+            continue;
+        const struct mst__head *head = mst__rows_head(&view->rows, group->rows[i]);
+        __builtin_prefetch(head->blob + 64);
+        for (uint32_t k = 0; k < view->column_count; k++)
+            mst__column_prefetch(view->columns[k], group->rows[i]);
+    }
+}
+
+static void prefetch_neighbours(const struct mst_view *view, const struct group *group)
+{
+    for (uint32_t i = 0; i < group->count; i++) {
+        if (group->rows[i] == MST_ROW_NONE)
+            continue;
+        const struct mst__head *head = mst__rows_head(&view->rows, group->rows[i]);
+        if (head->wheel_place == MST__PLACE_NONE)
+            continue;
+        prefetch_row(view, head->wheel_next);
+        prefetch_row(view, head->wheel_previous);
+    }
+}
+
+int mst_view_put_many(struct mst_view *view, const struct mst_identity *identities, const uint8_t *const *documents,
+                      uint32_t count, int *results)
+{
+    int first = 0;
+    struct group group;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i % GROUP == 0) {
+            group.count = 0;
+            for (uint32_t k = i; k < count && k < i + GROUP; k++)
+                group_add(&group, view, &identities[k].id);
+            prefetch_heads(view, &group);
+            prefetch_cells(view, &group);
+        }
+        const struct mst_span *id = &identities[i].id;
+        uint32_t hash = group.hashes[i % GROUP], row = find_hashed(view, hash, id->data, id->length);
+        int status = put(view, &identities[i], documents ? documents[i] : NULL, hash, &row);
+        if (results)
+            results[i] = status;
+        first = first ? first : status;
+    }
+    return first;
+}
+
+static int touch(struct mst_view *view, uint32_t row, int64_t expires_at, int64_t lease_ms, uint64_t revision)
+{
     if (row == MST_ROW_NONE)
         return MST_ENOTFOUND;
     if (!lease_fits(lease_ms))
@@ -286,28 +399,89 @@ int mst_view_touch(struct mst_view *view, const char *id, size_t length, int64_t
     return 0;
 }
 
-static void drop(struct mst_view *view, uint32_t row)
+int mst_view_touch(struct mst_view *view, const char *id, size_t length, int64_t expires_at, int64_t lease_ms,
+                   uint64_t revision)
 {
+    return touch(view, mst_view_find(view, id, length), expires_at, lease_ms, revision);
+}
+
+int mst_view_touch_many(struct mst_view *view, const struct mst_view_touch *touches, uint32_t count, int *results)
+{
+    int first = 0;
+    struct group group;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i % GROUP == 0) {
+            group.count = 0;
+            for (uint32_t k = i; k < count && k < i + GROUP; k++)
+                group_add(&group, view, &touches[k].id);
+            prefetch_heads(view, &group);
+        }
+        const struct mst_view_touch *one = &touches[i];
+        uint32_t row = find_hashed(view, group.hashes[i % GROUP], one->id.data, one->id.length);
+        int status = touch(view, row, one->expires_at, one->lease_ms, one->revision);
+        if (results)
+            results[i] = status;
+        first = first ? first : status;
+    }
+    return first;
+}
+
+static void drop(struct mst_view *view, uint32_t row, uint32_t hash)
+{
+    static const struct mst__cell missing;
     struct mst__head *head = mst__rows_head(&view->rows, row);
     for (uint32_t i = 0; i < view->column_count; i++)
-        mst__column_set(view->columns[i], row, 0);
+        mst__column_set(view->columns[i], row, &missing);
     mst__wheel_unlink(&view->wheel, &view->rows, row);
     mst__gateways_give(&view->gateways, head->gateway);
-    mst_map_remove(view->ids, head->blob, head->id_length, NULL);
-    view->blob_bytes -= blob_length(head);
-    free(head->blob);
+    mst__table_remove(&view->ids, hash, row);
+    mst__arena_give(&view->arena, head->blob, blob_length(head));
     mst__rows_give(&view->rows, row);
 }
 
-int mst_view_remove(struct mst_view *view, const char *id, size_t length, uint64_t revision)
+static uint32_t hash_of(const struct mst_view *view, uint32_t row)
 {
-    uint32_t row = mst_view_find(view, id, length);
+    const struct mst__head *head = mst__rows_head(&view->rows, row);
+    return mst__table_hash(&view->ids, head->blob, head->id_length);
+}
+
+static int remove_id(struct mst_view *view, const struct mst_span *id, uint32_t hash, uint64_t revision)
+{
+    uint32_t row = find_hashed(view, hash, id->data, id->length);
     if (revision > view->revision)
         view->revision = revision;
     if (row == MST_ROW_NONE)
         return MST_ENOTFOUND;
-    drop(view, row);
+    drop(view, row, hash);
     return 0;
+}
+
+int mst_view_remove(struct mst_view *view, const char *id, size_t length, uint64_t revision)
+{
+    struct mst_span span = {id, length};
+    return remove_id(view, &span, mst__table_hash(&view->ids, id, length), revision);
+}
+
+int mst_view_remove_many(struct mst_view *view, const struct mst_span *ids, uint32_t count, uint64_t revision,
+                         int *results)
+{
+    int first = 0;
+    struct group group;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i % GROUP == 0) {
+            group.count = 0;
+            for (uint32_t k = i; k < count && k < i + GROUP; k++)
+                group_add(&group, view, &ids[k]);
+            prefetch_heads(view, &group);
+            prefetch_neighbours(view, &group);
+            prefetch_cells(view, &group);
+        }
+        int status = remove_id(view, &ids[i], group.hashes[i % GROUP], revision);
+        if (results)
+            results[i] = status;
+        first = first ? first : status;
+    }
+    return first;
 }
 
 void mst_view_empty(struct mst_view *view, uint64_t revision)
@@ -316,7 +490,7 @@ void mst_view_empty(struct mst_view *view, uint64_t revision)
         view->revision = revision;
     for (uint32_t row = 0; row < view->rows.limit; row++)
         if (mst__rows_alive(&view->rows, row))
-            drop(view, row);
+            drop(view, row, hash_of(view, row));
 }
 
 struct ending {
@@ -333,7 +507,7 @@ static void end_lease(void *context, uint32_t row)
         mst_view_identity(ending->view, row, &identity);
         ending->expired(ending->context, &identity);
     }
-    drop(ending->view, row);
+    drop(ending->view, row, hash_of(ending->view, row));
 }
 
 uint32_t mst_view_expire(struct mst_view *view, int64_t now_ms, mst_view_expired *expired, void *context)
@@ -349,8 +523,7 @@ int64_t mst_view_next_expiry(const struct mst_view *view)
 
 uint32_t mst_view_find(const struct mst_view *view, const char *id, size_t length)
 {
-    uint64_t row;
-    return mst_map_get(view->ids, id, length, &row) ? (uint32_t)row : MST_ROW_NONE;
+    return find_hashed(view, mst__table_hash(&view->ids, id, length), id, length);
 }
 
 bool mst_view_alive(const struct mst_view *view, uint32_t row)
@@ -364,7 +537,7 @@ void mst_view_identity(const struct mst_view *view, uint32_t row, struct mst_ide
     const struct mst__gateway *gateway = head->gateway ? &view->gateways.entries[head->gateway] : NULL;
     *identity = (struct mst_identity){
         .id = {head->blob, head->id_length},
-        .metadata = head_metadata(head),
+        .metadata = mst__head_metadata(head),
         .gateway = {gateway ? gateway->name : "", gateway ? gateway->length : 0},
         .owner = {head->blob + head->id_length + head->metadata_length, head->owner_length},
         .registered_at = head->registered_at,
@@ -375,75 +548,17 @@ void mst_view_identity(const struct mst_view *view, uint32_t row, struct mst_ide
     };
 }
 
+void mst_view_prefetch(const struct mst_view *view, uint32_t row)
+{
+    __builtin_prefetch(mst__rows_head(&view->rows, row));
+}
+
 int mst_view_document(const struct mst_view *view, uint32_t row, struct mst_buffer *out)
 {
-    struct mst_span metadata = head_metadata(mst__rows_head(&view->rows, row));
-    return parse_metadata(view, metadata.data, metadata.length, out);
+    return mst__view_parse(view, mst__head_metadata(mst__rows_head(&view->rows, row)), out);
 }
 
 const uint64_t *mst_view_live(const struct mst_view *view)
 {
     return view->rows.live;
-}
-
-/* Paths are told apart by their steps; an index step is not the same as a name step of the same text. */
-static int path_key(struct mst_buffer *key, const struct mst_path *path)
-{
-    mst_buffer_clear(key);
-    for (uint32_t i = 0; i < path->count; i++) {
-        const struct mst_path_step *step = &path->steps[i];
-        mst_buffer_append(key, &step->index, sizeof step->index);
-        mst_buffer_append(key, &step->length, sizeof step->length);
-        if (step->index < 0)
-            mst_buffer_append(key, step->name, step->length);
-    }
-    return key->failed ? MST_ENOMEM : 0;
-}
-
-/* Whether the text of a document cannot have the path; then it need not be parsed. */
-static bool surely_missing(const struct mst_path *path, struct mst_span metadata)
-{
-    return path->count > 0 && path->steps[0].length > 0 && !memchr(metadata.data, '\\', metadata.length) &&
-           !memmem(metadata.data, metadata.length, path->steps[0].name, path->steps[0].length);
-}
-
-static int back_fill(struct mst_view *view, struct mst_column *column)
-{
-    for (uint32_t row = 0; row < view->rows.limit; row++) {
-        if (!mst__rows_alive(&view->rows, row))
-            continue;
-        if (surely_missing(&column->path, head_metadata(mst__rows_head(&view->rows, row))))
-            continue;
-        uint32_t code;
-        mst_buffer_clear(&view->document);
-        int status = mst_view_document(view, row, &view->document);
-        if (status == 0)
-            status = mst__column_extract(column, (const uint8_t *)view->document.data, &view->finals, &code);
-        if (status < 0)
-            return status;
-        mst__column_set(column, row, code);
-    }
-    return 0;
-}
-
-struct mst_column *mst_view_column(struct mst_view *view, const struct mst_path *path)
-{
-    uint64_t known;
-    if (path_key(&view->key, path) < 0)
-        return NULL;
-    /* The document itself has an empty key, which has no address of its own. */
-    const void *key = view->key.length ? view->key.data : "";
-    if (mst_map_get(view->paths, key, view->key.length, &known))
-        return view->columns[known];
-    if (view->column_count == MST__COLUMNS_MAX)
-        return NULL;
-    struct mst_column *column = mst__column_create(view, path, view->rows.capacity);
-    if (!column)
-        return NULL;
-    if (back_fill(view, column) < 0 || mst_map_set(view->paths, key, view->key.length, view->column_count) < 0) {
-        mst__column_destroy(column);
-        return NULL;
-    }
-    view->columns[view->column_count++] = column;
-    return column;
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,41 @@ static void appends_of_every_kind(void **state)
     assert_holds(&buffer, "abcde018446744073709551615<-5>");
     mst_buffer_deinit(&buffer);
     assert_null(buffer.data);
+}
+
+/* Every length, the places where the parts of a number meet, and random numbers of all sizes, beside printf. */
+static void numbers_are_written_as_printf_does(void **state)
+{
+    (void)state;
+    char text[MST_U64_ROOM], expected[32];
+    uint64_t random = 42, powers = 1;
+    for (int i = 0; i < 300000; i++) {
+        uint64_t number = random >> random % 64;
+        if (i < 20 * 5) {
+            number = powers * (uint64_t)(1 + i % 5) + (uint64_t)(i % 3) - 1;
+            powers *= i % 5 == 4 ? 10 : 1;
+        } else if (i < 150000) {
+            number = (uint64_t)i - 20 * 5;
+        }
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        random ^= random >> 29;
+        memset(text, 'x', sizeof text);
+        int length = snprintf(expected, sizeof expected, "%llu", (unsigned long long)number);
+        assert_ptr_equal(mst_u64_write(text, number), text + length);
+        assert_memory_equal(text, expected, (size_t)length);
+    }
+}
+
+static void a_number_at_the_limit_needs_no_more_than_its_digits(void **state)
+{
+    (void)state;
+    struct mst_buffer buffer = {.limit = 20};
+    mst_buffer_append_u64(&buffer, UINT64_MAX);
+    assert_false(buffer.failed);
+    assert_holds(&buffer, "18446744073709551615");
+    mst_buffer_append_u64(&buffer, 7);
+    assert_true(buffer.failed);
+    mst_buffer_deinit(&buffer);
 }
 
 static void a_long_format_is_written_whole(void **state)
@@ -134,6 +170,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_of_every_kind),
+        cmocka_unit_test(numbers_are_written_as_printf_does),
+        cmocka_unit_test(a_number_at_the_limit_needs_no_more_than_its_digits),
         cmocka_unit_test(a_long_format_is_written_whole),
         cmocka_unit_test(the_limit_is_exact_and_a_failure_sticks),
         cmocka_unit_test(a_limit_set_later_holds_too),

@@ -5,12 +5,7 @@
 #include <stdio.h>
 
 #include "builder.h"
-
-static inline uint32_t dice(uint64_t *seed, uint32_t sides)
-{
-    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)(*seed >> 33) % sides;
-}
+#include "dice.h"
 
 static const char *const random_scalars[] = {
     "0",         "1",          "2",       "1.0",   "-0.0", "2.5",          "\"a\"",     "\"ab\"",

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "match/match.h"
+#include "match/sort.h"
 #include "view/view.h"
 
 #include "builder.h"
@@ -148,6 +149,67 @@ static int naive_compare(const void *a, const void *b)
     return order;
 }
 
+/* Reads all pages of `limit` rows, each behind the place of the one before; returns how many rows there were. */
+static uint32_t read_pages(struct world *w, const struct mst_sort_key *keys, uint32_t key_count, uint32_t limit,
+                           uint32_t *rows)
+{
+    const uint32_t all = w->set.count;
+    uint32_t total = 0, count = 0;
+    struct mst_row_scratch scratch[2] = {0};
+    const uint8_t *values[2] = {NULL, NULL};
+    struct mst_identity identity;
+    struct mst_sort_place place = {.values = values};
+    do {
+        assert_true(total <= all); /* `rows` has room for one page more */
+        assert_int_equal(
+            mst_sort_after(w->view, &w->set, keys, key_count, total ? &place : NULL, limit, rows + total, &count), 0);
+        total += count;
+        for (uint32_t i = 0; total && i < key_count; i++)
+            values[i] = mst_row_first_value(w->view, mst_view_column(w->view, &keys[i].path), &keys[i].path,
+                                            rows[total - 1], &scratch[i]);
+        if (total)
+            mst_view_identity(w->view, rows[total - 1], &identity);
+        place.id = identity.id;
+    } while (count);
+    mst_row_scratch_deinit(&scratch[0]);
+    mst_row_scratch_deinit(&scratch[1]);
+    return total;
+}
+
+#define MANY 30000u
+
+/* A column of so many values is a sketch; whole numbers, fractions and texts by turns. */
+static void test_pages_over_a_sketch(void **state)
+{
+    (void)state;
+    struct world w;
+    struct mst_sort_key keys[1] = {key("n", false)};
+    static uint32_t rows[2 * MANY], rank_of[MANY];
+    world_init(&w);
+    for (uint32_t i = 0; i < MANY; i++) {
+        char id[20], metadata[60];
+        uint32_t rank = i * 7919u % MANY;
+        snprintf(id, sizeof id, "d%u", i);
+        if (rank < MANY / 2)
+            snprintf(metadata, sizeof metadata, rank % 2 ? "{\"n\":%u.5}" : "{\"n\":%u}", rank);
+        else
+            snprintf(metadata, sizeof metadata, rank < MANY - 10 ? "{\"n\":\"%08u\"}" : "{}", rank);
+        put(&w, id, metadata);
+        rank_of[mst_view_find(w.view, id, strlen(id))] = rank;
+    }
+    assert_int_equal(mst_match(w.view, NULL, &w.set, NULL), 0);
+    struct mst_column *column = mst_view_column(w.view, &keys[0].path);
+    while (mst_column_filling(column))
+        mst_view_fill(w.view, MANY);
+    assert_int_equal(mst_column_encoding(column), MST_ENCODING_SKETCH);
+    assert_int_equal(read_pages(&w, keys, 1, 7001, rows), MANY);
+    for (uint32_t i = 0; i < MANY - 10; i++)
+        assert_int_equal(rank_of[rows[i]], i);
+    for (uint32_t i = MANY - 10; i < MANY; i++)
+        assert_true(rank_of[rows[i]] >= MANY - 10);
+    world_deinit(&w);
+}
+
 static void test_first_rows_agree_with_a_full_sort(void **state)
 {
     (void)state;
@@ -165,7 +227,7 @@ static void test_first_rows_agree_with_a_full_sort(void **state)
     assert_int_equal(mst_match(w.view, NULL, &w.set, NULL), 0);
     for (unsigned p = 0; p < 8; p++) {
         struct mst_sort_key keys[2] = {key(paths[p / 2][0], p % 2), key(paths[p / 2][1], p % 3)};
-        uint32_t expected[ROWS], rows[ROWS], count;
+        uint32_t expected[ROWS], rows[ROWS + 1000], count;
         for (uint32_t i = 0; i < ROWS; i++)
             expected[i] = i;
         naive_world = &w;
@@ -175,6 +237,10 @@ static void test_first_rows_agree_with_a_full_sort(void **state)
             assert_int_equal(mst_sort(w.view, &w.set, keys, 2, limits[i], rows, &count), 0);
             assert_int_equal(count, limits[i] < ROWS ? limits[i] : ROWS);
             assert_memory_equal(rows, expected, count * sizeof *rows);
+            if (limits[i] >= ROWS)
+                continue;
+            assert_int_equal(read_pages(&w, keys, 2, limits[i], rows), ROWS);
+            assert_memory_equal(rows, expected, sizeof expected);
         }
     }
     world_deinit(&w);
@@ -186,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_order_of_types_missing_last_ties_by_id),
         cmocka_unit_test(test_several_finals_sort_by_the_first),
         cmocka_unit_test(test_first_rows_agree_with_a_full_sort),
+        cmocka_unit_test(test_pages_over_a_sketch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

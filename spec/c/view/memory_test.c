@@ -126,7 +126,8 @@ static void check(struct fixture *f, const unsigned *numbers, unsigned count)
     for (uint32_t row = 0; row < count; row++) {
         char gateway[20];
         struct mst_identity identity;
-        const uint8_t *value = mst_column_value(f->columns[0], mst_column_code(f->columns[0], row));
+        uint8_t cell[16];
+        const uint8_t *value = mst_column_row_value(f->columns[0], row, cell);
         assert_int_equal(mst_value_int(value), numbers[row]);
         mst_view_identity(f->view, row, &identity);
         assert_int_equal(identity.gateway.length, sprintf(gateway, "g%u", numbers[row]));
@@ -165,7 +166,7 @@ static void test_puts_without_memory_change_nothing(void **state)
     for (unsigned id = 0; id < 300; id++)
         failures += put_in_the_end(&f, id, numbers, &count);
     check(&f, numbers, count);
-    assert_true(failures > 10000);
+    assert_true(failures > 1000);
     close_fixture(&f);
 }
 
