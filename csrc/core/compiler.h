@@ -18,4 +18,7 @@ struct mst_compiler {
      */
     int (*compile)(void *context, struct mst_span source, bool json, struct mst_buffer *program,
                    struct mst_buffer *warnings, struct mst_error *error);
+
+    /* Appends a JSON array of the named filters there are; NULL: there is no such thing. MST_ENOMEM, MST_EINTERNAL. */
+    int (*list)(void *context, struct mst_buffer *out, struct mst_error *error);
 };

@@ -21,7 +21,10 @@ static const struct mst__verb verbs[] = {
     {"count", true, false, mst__verb_count},
     {"multicast", true, false, mst__verb_multicast},
     {"unregister", true, false, mst__verb_unregister},
+    {"aggregate", true, false, mst__verb_aggregate},
     {"explain", true, false, mst__verb_explain},
+    {"filters", true, false, mst__verb_filters},
+    {"prepare", true, false, mst__verb_prepare},
     {"drop", false, false, mst__verb_drop}, /* last, so that it is never suggested */
 };
 
@@ -289,6 +292,18 @@ void mst__calls_wake(struct mst_coordinator *coordinator)
     reset_wait_timer(coordinator);
 }
 
+/* Why a call has waited in vain: the registry is not reachable, or it takes its time. */
+static int waited_in_vain(struct mst__call *call)
+{
+    struct mst_registry *registry = call->coordinator->registry; /* NULL while it is being opened */
+    struct mst_error why = {0};
+    if (registry && !registry->ops->healthy(registry, &why) && why.code) {
+        call->error = why;
+        return why.code;
+    }
+    return mst_error_set(&call->error, MST_EDEADLINE, "namespace %s is still being loaded", call->namespace_);
+}
+
 static void on_wait_timer(struct mst_timer *timer, void *owner)
 {
     struct mst_coordinator *coordinator = owner;
@@ -296,8 +311,7 @@ static void on_wait_timer(struct mst_timer *timer, void *owner)
     uint64_t now = mst_clock_monotonic();
     for (struct mst__call *call; (call = coordinator->waiting.first) && call->deadline <= now;) {
         mst__list_remove(&coordinator->waiting, call);
-        mst_error_set(&call->error, MST_EDEADLINE, "namespace %s is still being loaded", call->namespace_);
-        mst__call_end(call, MST_EDEADLINE);
+        mst__call_end(call, waited_in_vain(call));
     }
     reset_wait_timer(coordinator);
 }
@@ -470,6 +484,11 @@ struct mst_view *mst_coordinator_view(void *coordinator, const char *namespace_)
     return space ? space->view : NULL;
 }
 
+void mst_coordinator_forget_filters(struct mst_coordinator *coordinator)
+{
+    mst__filter_cache_clear(&coordinator->filters);
+}
+
 void mst_coordinator_stats(const struct mst_coordinator *coordinator, struct mst_coordinator_stats *stats)
 {
     *stats = (struct mst_coordinator_stats){
@@ -477,6 +496,9 @@ void mst_coordinator_stats(const struct mst_coordinator *coordinator, struct mst
         .errors = coordinator->errors,
         .filter_hits = coordinator->filters.hits,
         .filter_misses = coordinator->filters.misses,
+        .filter_evictions = coordinator->filters.evictions,
+        .filter_bytes = coordinator->filters.cost,
+        .filters = coordinator->filters.count,
         .in_flight = coordinator->in_flight,
         .namespaces = (uint32_t)mst_map_count(coordinator->spaces),
     };

@@ -73,8 +73,14 @@ void mst_coordinator_destroy(struct mst_coordinator *coordinator);
 /* The view of a namespace, created if it is not there; NULL: no memory. For the memory registry. */
 struct mst_view *mst_coordinator_view(void *coordinator, const char *namespace_);
 
+/* Forgets every compiled filter, after the compiler has come to give others for the same text. */
+void mst_coordinator_forget_filters(struct mst_coordinator *coordinator);
+
 struct mst_coordinator_stats {
-    uint64_t calls, errors, filter_hits, filter_misses;
+    uint64_t calls, errors;
+    uint64_t filter_hits, filter_misses, filter_evictions; /* of compiled filters, by their text */
+    uint64_t filter_bytes;                                 /* that they take, near enough */
+    uint32_t filters;                                      /* how many are kept */
     uint32_t in_flight, namespaces, identities;
 };
 void mst_coordinator_stats(const struct mst_coordinator *coordinator, struct mst_coordinator_stats *stats);

@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "core/coordinator.h"
 #include "match/match.h"
+#include "match/sort.h"
 #include "model/value.h"
 
 #define MST__REQUEST_DEPTH 24u
@@ -111,11 +112,12 @@ struct mst__space {
     enum mst__space_stage stage;
     struct mst_error error;
     uint64_t retry_at;
-    uint64_t floor;     /* the namespace is at least at this revision, whatever the view says */
-    uint32_t in_flight; /* calls not answered yet */
-    uint32_t creating;  /* registrations under way of ids that the view does not have */
-    bool counted;       /* its snapshot belongs to the start */
-    int64_t expiry;     /* when `timer` looks for ended leases; INT64_MAX: it is not set */
+    uint64_t generation; /* random; another one whenever the view's rows are numbered anew */
+    uint64_t floor;      /* the namespace is at least at this revision, whatever the view says */
+    uint32_t in_flight;  /* calls not answered yet */
+    uint32_t creating;   /* registrations under way of ids that the view does not have */
+    bool counted;        /* its snapshot belongs to the start */
+    int64_t expiry;      /* when `timer` looks for ended leases; INT64_MAX: it is not set */
     struct mst_timer timer;
     struct mst_registry_follow follow;
     struct mst_map *tombstones; /* id to struct mst__tombstone; NULL until there is one */
@@ -165,8 +167,8 @@ struct mst__filter {
     size_t warnings_length;
     /* private */
     struct mst__filter *newer, *older;
-    char *text; /* owned */
-    size_t length, cost;
+    char *text;                /* owned */
+    size_t length, cost, kept; /* bytes of the text, of all, and of what matches have left */
     bool json;
 };
 
@@ -174,13 +176,15 @@ struct mst__filter_cache {
     struct mst_map *maps[2]; /* text, JSON */
     struct mst__filter *newest, *oldest;
     uint32_t count;
-    size_t cost;
-    uint64_t hits, misses;
+    size_t cost; /* of all, near enough in bytes */
+    uint64_t hits, misses, evictions;
     struct mst_buffer program, warnings; /* what the compiler writes to */
 };
 
 int mst__filter_cache_init(struct mst__filter_cache *cache);
 void mst__filter_cache_deinit(struct mst__filter_cache *cache);
+/* Forgets all of them; the counters stay. */
+void mst__filter_cache_clear(struct mst__filter_cache *cache);
 /* The compiled filter, borrowed until the next call. MST_EFILTER, MST_ENOMEM. */
 int mst__filter_get(struct mst__filter_cache *cache, const struct mst_compiler *compiler, struct mst_span source,
                     bool json, struct mst__filter **filter, struct mst_error *error);
@@ -197,8 +201,19 @@ struct mst__query {
 /* `filter` and `params` are the values of those keys, or NULL. To be deinitialised in both cases. */
 int mst__query_init(struct mst__query *query, struct mst__call *call, const uint8_t *filter, const uint8_t *params);
 void mst__query_deinit(struct mst__query *query);
+/* Only the filter: there are no parameters yet, and nothing to deinitialise. */
+int mst__query_compile(struct mst__query *query, struct mst__call *call, const uint8_t *filter);
+/*
+ * Before a set is read through the column of a path: fills it to the end where reading the documents of the set instead
+ * would take about as long.
+ */
+void mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set);
+int mst__query_count(struct mst__query *query, struct mst__call *call, uint32_t *count);
+int mst__query_exists(struct mst__query *query, struct mst__call *call, bool *exists);
 /* Matches into the coordinator's row set, which is good until the next match. */
 int mst__query_match(struct mst__query *query, struct mst__call *call, struct mst_rowset **set);
+/* MST_EREVISION if this instance has not seen `revision` yet. */
+int mst__need_revision(struct mst__call *call, uint64_t wanted);
 /* Whether it lets everything through without looking. */
 bool mst__query_is_open(struct mst__query *query);
 void mst__query_put_warnings(const struct mst__query *query, struct mst_buffer *out);
@@ -268,6 +283,30 @@ int mst__put_row(struct mst__call *call, uint32_t row, const struct mst__project
 void mst__put_time(struct mst_buffer *out, int64_t ms);                     /* null where 0 */
 void mst__put_tail(struct mst__call *call, const struct mst__query *query); /* ,"revision":N,"warnings":[..]} */
 
+/* verb_enumerate.c: a path of a request, whose key an error names; `skipped` bytes of `text` are not part of it. */
+int mst__path_read(const char *key, struct mst_span text, size_t skipped, struct mst_path *path,
+                   struct mst_error *error);
+
+/* cursor.c: where a sorted list goes on */
+#define MST__SORT_KEYS_MAX 8u
+
+struct mst__cursor {
+    bool given;
+    struct mst_sort_place place;
+    const uint8_t *values[MST__SORT_KEYS_MAX];
+    struct mst_buffer packed;
+};
+
+/* A mark of what a cursor belongs to, with the order worked in. */
+uint64_t mst__sort_mark(const struct mst_sort_key *keys, uint32_t count, uint64_t mark);
+/* MST_EINVAL. To be deinitialised in both cases. */
+int mst__cursor_read(struct mst__cursor *cursor, struct mst_span text, uint32_t key_count, uint64_t mark,
+                     struct mst_error *error);
+void mst__cursor_deinit(struct mst__cursor *cursor);
+/* Appends ,"next_cursor":".." for the list that ends with `row`. MST_ENOMEM. */
+int mst__cursor_put(struct mst__call *call, const struct mst_sort_key *keys, uint32_t key_count, uint64_t mark,
+                    uint32_t row);
+
 /* verb_*.c */
 void mst__verb_register(struct mst__call *call);
 void mst__verb_heartbeat(struct mst__call *call);
@@ -279,6 +318,11 @@ void mst__verb_count(struct mst__call *call);
 void mst__verb_multicast(struct mst__call *call);
 void mst__multicasts_cancel(struct mst_coordinator *coordinator); /* all that are under way */
 void mst__verb_explain(struct mst__call *call);
+void mst__verb_filters(struct mst__call *call);
+void mst__verb_prepare(struct mst__call *call);
+void mst__verb_aggregate(struct mst__call *call);
+/* Reads call->body as the request of aggregate, and answers it. `query` is the caller's to deinitialise. */
+int mst__aggregate(struct mst__call *call, struct mst__query *query);
 
 struct mst_coordinator {
     struct mst_timers *timers;

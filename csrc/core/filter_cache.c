@@ -63,10 +63,15 @@ static void evict(struct mst__filter_cache *cache)
     destroy_filter(filter);
 }
 
-void mst__filter_cache_deinit(struct mst__filter_cache *cache)
+void mst__filter_cache_clear(struct mst__filter_cache *cache)
 {
     while (cache->oldest)
         evict(cache);
+}
+
+void mst__filter_cache_deinit(struct mst__filter_cache *cache)
+{
+    mst__filter_cache_clear(cache);
     mst_map_destroy(cache->maps[0]);
     mst_map_destroy(cache->maps[1]);
     mst_buffer_deinit(&cache->program);
@@ -113,6 +118,19 @@ no_memory:
     return mst_error_set(error, MST_ENOMEM, "no memory for a filter");
 }
 
+/* What matches have left with the program since it was asked for last. */
+static void weigh(struct mst__filter_cache *cache, struct mst__filter *filter)
+{
+    size_t kept = mst_program_kept(filter->program);
+    cache->cost += kept - filter->kept;
+    filter->cost += kept - filter->kept;
+    filter->kept = kept;
+    while (cache->oldest != filter && cache->cost > COST_MAX) {
+        evict(cache);
+        cache->evictions++;
+    }
+}
+
 int mst__filter_get(struct mst__filter_cache *cache, const struct mst_compiler *compiler, struct mst_span source,
                     bool json, struct mst__filter **filter, struct mst_error *error)
 {
@@ -124,6 +142,7 @@ int mst__filter_get(struct mst__filter_cache *cache, const struct mst_compiler *
             unlink_filter(cache, *filter);
             link_newest(cache, *filter);
         }
+        weigh(cache, *filter);
         return 0;
     }
     cache->misses++;
@@ -131,8 +150,10 @@ int mst__filter_get(struct mst__filter_cache *cache, const struct mst_compiler *
     int code = compile(cache, compiler, source, json, &made, error);
     if (code || !made)
         return code;
-    while (cache->oldest && (cache->count >= ENTRIES_MAX || cache->cost + made->cost > COST_MAX))
+    while (cache->oldest && (cache->count >= ENTRIES_MAX || cache->cost + made->cost > COST_MAX)) {
         evict(cache);
+        cache->evictions++;
+    }
     if (mst_map_set(cache->maps[json], made->text, made->length, (uintptr_t)made) < 0) {
         destroy_filter(made);
         return mst_error_set(error, MST_ENOMEM, "no memory for a filter");

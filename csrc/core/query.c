@@ -4,6 +4,9 @@
 
 #include "core/coordinator_internal.h"
 
+#define FILL_ROWS 8192u /* of columns that are being filled, with each query: a few milliseconds */
+#define FILL_SHARE 4u   /* where so large a part is to be read anyway, the whole column is filled */
+
 static bool is_blank(struct mst_span text)
 {
     for (size_t i = 0; i < text.length; i++)
@@ -12,7 +15,7 @@ static bool is_blank(struct mst_span text)
     return true;
 }
 
-int mst__query_init(struct mst__query *query, struct mst__call *call, const uint8_t *filter, const uint8_t *params)
+int mst__query_compile(struct mst__query *query, struct mst__call *call, const uint8_t *filter)
 {
     struct mst_coordinator *coordinator = call->coordinator;
     *query = (struct mst__query){0};
@@ -25,9 +28,14 @@ int mst__query_init(struct mst__query *query, struct mst__call *call, const uint
         query->source = mst__body_string(filter);
     if (query->json ? mst_value_count(filter) == 0 : is_blank(query->source))
         return 0;
-    int code = mst__filter_get(&coordinator->filters, &coordinator->compiler, query->source, query->json,
-                               &query->filter, &call->error);
-    if (code)
+    return mst__filter_get(&coordinator->filters, &coordinator->compiler, query->source, query->json, &query->filter,
+                           &call->error);
+}
+
+int mst__query_init(struct mst__query *query, struct mst__call *call, const uint8_t *filter, const uint8_t *params)
+{
+    int code = mst__query_compile(query, call, filter);
+    if (code || !query->filter)
         return code;
     return mst_bound_create(&query->bound, query->filter->program, params, call->now_ms, call->namespace_,
                             &call->error);
@@ -40,10 +48,40 @@ void mst__query_deinit(struct mst__query *query)
     query->bound = NULL;
 }
 
+void mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set)
+{
+    struct mst_view *view = call->space->view;
+    const struct mst_column *column = mst_view_column(view, path);
+    if (column && mst_column_filling(column) && set->count >= mst_view_count(view) / FILL_SHARE)
+        mst_view_fill(view, UINT32_MAX);
+}
+
+int mst__query_count(struct mst__query *query, struct mst__call *call, uint32_t *count)
+{
+    mst_view_fill(call->space->view, FILL_ROWS);
+    return mst_match_count(call->space->view, query->bound, count, &call->error);
+}
+
+int mst__query_exists(struct mst__query *query, struct mst__call *call, bool *exists)
+{
+    mst_view_fill(call->space->view, FILL_ROWS);
+    return mst_match_exists(call->space->view, query->bound, exists, &call->error);
+}
+
 int mst__query_match(struct mst__query *query, struct mst__call *call, struct mst_rowset **set)
 {
+    mst_view_fill(call->space->view, FILL_ROWS);
     *set = &call->coordinator->matched;
     return mst_match(call->space->view, query->bound, *set, &call->error);
+}
+
+int mst__need_revision(struct mst__call *call, uint64_t wanted)
+{
+    uint64_t revision = mst__space_revision(call->space);
+    if (wanted <= revision)
+        return 0;
+    return mst_error_set(&call->error, MST_EREVISION, "namespace %s is at revision %llu here, not yet at %llu",
+                         call->namespace_, (unsigned long long)revision, (unsigned long long)wanted);
 }
 
 bool mst__query_is_open(struct mst__query *query)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "core/coordinator_internal.h"
@@ -23,6 +24,14 @@ static void on_expiry(struct mst_timer *timer, void *owner)
     mst__space_expire(space);
 }
 
+static uint64_t make_generation(void)
+{
+    uint64_t generation;
+    if (getrandom(&generation, sizeof generation, GRND_NONBLOCK) != (ssize_t)sizeof generation)
+        generation = mst_clock_monotonic();
+    return generation;
+}
+
 static struct mst__space *create(struct mst_coordinator *coordinator, const char *name)
 {
     struct mst__space *space = calloc(1, sizeof *space);
@@ -30,6 +39,7 @@ static struct mst__space *create(struct mst_coordinator *coordinator, const char
         return NULL;
     memcpy(space->name, name, strlen(name) + 1);
     space->coordinator = coordinator;
+    space->generation = make_generation();
     space->expiry = INT64_MAX;
     space->timer = (struct mst_timer){.fire = on_expiry, .owner = space};
     space->view = mst_view_create(name, coordinator->parser);
@@ -146,6 +156,7 @@ void mst__space_watch_lease(struct mst__space *space, int64_t expires_at)
 void mst__space_clear(struct mst__space *space)
 {
     space->floor = mst__space_revision(space);
+    space->generation = make_generation();
     /* A new view gives back the memory of columns and dictionaries as well. */
     struct mst_view *fresh = mst_view_create(space->name, space->coordinator->parser);
     if (fresh) {

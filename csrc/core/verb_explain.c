@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/coordinator_internal.h"
+#include "core/explain.h"
 
-enum { FILTER, PARAMS, ID, KEYS };
+/* Explain: what a filter means here, how it is answered, and why one identity matches or not. */
+
+enum { FILTER, PARAMS, ID, ANALYZE, KEYS };
 
 static const struct mst__key keys[KEYS] = {
     [FILTER] = {"filter", MST__T_STRING | MST__T(MST_OBJECT), 0},
     [PARAMS] = {"params", MST__T(MST_OBJECT), 0},
     [ID] = {"id", MST__T_STRING, 0},
+    [ANALYZE] = {"analyze", MST__T_BOOL, 0},
 };
 
 static void put_clause(const struct mst_verdict *verdict, struct mst_buffer *out)
@@ -48,40 +51,79 @@ static int put_clauses(struct mst__call *call, const struct mst__query *query, u
     return 0;
 }
 
-static int explain(struct mst__call *call, struct mst__query *query)
+static void put_revision(struct mst__call *call)
 {
-    struct mst_view *view = call->space->view;
+    MST__PUT(&call->answer, ",\"revision\":");
+    mst_buffer_append_u64(&call->answer, mst__space_revision(call->space));
+}
+
+/* The warnings of the compiler, and those that only the data can give. */
+static int put_warnings(struct mst__call *call, const struct mst__query *query, const struct mst__plan_report *report)
+{
     struct mst_buffer *out = &call->answer;
+    MST__PUT(out, ",\"warnings\":");
+    mst__query_put_warnings(query, out);
+    if (out->failed)
+        return MST_ENOMEM;
+    out->length--; /* the closing bracket */
+    int code = mst__plan_report_warn(report, call, out->data[out->length - 1] == '[');
+    MST__PUT(out, "]}");
+    return code;
+}
+
+struct explanation {
+    struct mst__query query;
+    struct mst__plan_report report;
+    uint32_t row; /* of the identity asked for, or MST_ROW_NONE */
+    bool analyze;
+};
+
+static int read_request(struct mst__call *call, struct explanation *e)
+{
     const uint8_t *values[KEYS];
-    struct mst_rowset *set;
-    uint32_t row = MST_ROW_NONE;
     int code = mst__body_read(call, keys, KEYS, values);
     if (code == 0)
-        code = mst__query_init(query, call, values[FILTER], values[PARAMS]);
+        code = mst__query_init(&e->query, call, values[FILTER], values[PARAMS]);
     if (code)
         return code;
-    if (values[ID]) {
-        struct mst_span id = mst__body_string(values[ID]);
-        row = mst_view_find(view, id.data, id.length);
-        if (row == MST_ROW_NONE)
-            return mst_error_set(&call->error, MST_ENOTFOUND, "identity not found: %.*s", (int)id.length, id.data);
-    }
-    code = mst__query_match(query, call, &set);
+    e->analyze = mst__body_bool(values[ANALYZE], false);
+    if (!values[ID])
+        return 0;
+    struct mst_span id = mst__body_string(values[ID]);
+    e->row = mst_view_find(call->space->view, id.data, id.length);
+    if (e->row != MST_ROW_NONE)
+        return 0;
+    return mst_error_set(&call->error, MST_ENOTFOUND, "identity not found: %.*s", (int)id.length, id.data);
+}
+
+static int explain(struct mst__call *call, struct explanation *e)
+{
+    struct mst_buffer *out = &call->answer;
+    struct mst_rowset *set;
+    int code = read_request(call, e);
+    if (code == 0)
+        code = mst__plan_report_init(&e->report, call, &e->query, e->analyze);
+    if (code == 0)
+        code = mst__query_match(&e->query, call, &set);
+    if (code == 0)
+        code = mst__plan_report_count_missing(&e->report, call, set);
     if (code)
         return code;
-    const char *matches = row == MST_ROW_NONE ? "null" : mst_rowset_next(set, row) == row ? "true" : "false";
+    const char *matches = e->row == MST_ROW_NONE ? "null" : mst_rowset_next(set, e->row) == e->row ? "true" : "false";
     mst_buffer_appendf(out, "{\"matches\":%s,\"total\":%u,\"identities\":%u", matches, set->count,
-                       mst_view_count(view));
-    if (row != MST_ROW_NONE)
-        code = put_clauses(call, query, row);
-    mst__put_tail(call, query);
-    return code;
+                       mst_view_count(call->space->view));
+    if (e->row != MST_ROW_NONE)
+        code = put_clauses(call, &e->query, e->row);
+    mst__plan_report_put(&e->report, e->analyze, out);
+    put_revision(call);
+    return code ? code : put_warnings(call, &e->query, &e->report);
 }
 
 void mst__verb_explain(struct mst__call *call)
 {
-    struct mst__query query = {0};
-    int code = explain(call, &query);
-    mst__query_deinit(&query);
+    struct explanation e = {.row = MST_ROW_NONE};
+    int code = explain(call, &e);
+    mst__plan_report_deinit(&e.report);
+    mst__query_deinit(&e.query);
     mst__call_end(call, code);
 }

@@ -113,9 +113,9 @@ static int remove_stale(const struct sockaddr_un *address, struct mst_error *err
     int reason = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
     close(fd);
     if (reason == 0 || reason == EAGAIN) {
-        refuse_path(error, path, "another program listens on it");
+        mst_error_set(error, MST_EBUSY, "control socket %s: another program listens on it", path);
         mst_error_hint(error, "is another \"muster serve\" running? Give each its own --socket");
-        return MST_ECONFIG;
+        return MST_EBUSY;
     }
     if (reason != ECONNREFUSED || (unlink(path) != 0 && errno != ENOENT))
         return refuse_path(error, path, strerror(reason != ECONNREFUSED ? reason : errno));

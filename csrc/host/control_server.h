@@ -30,7 +30,10 @@
 struct mst_host;
 struct mst_control_server;
 
-/* Listens; MST_ECONFIG (in use, no such folder, path too long ...), MST_ENOMEM or 0. */
+/*
+ * Listens; MST_EBUSY (another program listens there, which may end), MST_ECONFIG (no such folder, path too long ...),
+ * MST_ENOMEM or 0.
+ */
 int mst_control_server_create(struct mst_control_server **made, struct mst_host *host, const char *path,
                               struct mst_error *error);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/host.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,6 +198,30 @@ static int init_parts(struct mst_host *host, const struct mst_host_options *opti
     return host->coordinator ? 0 : MST_ENOMEM;
 }
 
+int mst_host_load_filters(struct mst_host *host, const char *folder, char *why, size_t why_size)
+{
+    struct mst_error error = {0};
+    int code = mst_script_compiler_load(host->compiler, folder, &error);
+    if (code == 0)
+        mst_coordinator_forget_filters(host->coordinator);
+    if (why && why_size)
+        snprintf(why, why_size, "%s%s%s", code ? error.message : "", error.hint[0] ? "; " : "", error.hint);
+    return code;
+}
+
+/* Starts what the options ask for; a wrong file among the filters is told like a Redis that is not there. */
+static int start_parts(struct mst_host *host, const struct mst_host_options *options)
+{
+    struct mst_error error = {0};
+    if (!options->filters)
+        return start_slots(host, options);
+    int code = mst_script_compiler_load(host->compiler, options->filters, &error);
+    if (code == 0)
+        return start_slots(host, options);
+    finish_ready(host, code, &error);
+    return 0;
+}
+
 static void free_parts(struct mst_host *host)
 {
     if (host->coordinator)
@@ -234,7 +259,7 @@ struct mst_host *mst_host_open(const struct mst_host_options *options, struct uv
     host->ready_context = context;
     host->ready_timer = (struct mst_timer){.fire = tell_ready, .owner = host};
     host->prefix = strdup(prefix);
-    if (!host->prefix || init_parts(host, options, (enum mst_log_level)level) || start_slots(host, options)) {
+    if (!host->prefix || init_parts(host, options, (enum mst_log_level)level) || start_parts(host, options)) {
         free_host(host);
         return NULL;
     }

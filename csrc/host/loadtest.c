@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "host/loadtest_internal.h"
+#include "io/redis_registry.h"
 
 #define DRAIN_TIMEOUT (20 * MST_NS_PER_SECOND) /* more than any request may take */
 #define SILENCE (2 * MST_NS_PER_SECOND)        /* of receivers that still lack something */
@@ -78,6 +79,8 @@ static void on_signal(uv_signal_t *handle, int number)
     struct mst__load *load = handle->data;
     if (load->stopping) {
         mst__load_receivers_kill(&load->receivers);
+        if (!load->options.embedded && load->identities)
+            mst__load_say_left_behind(load, "the run was ended at once");
         _exit(128 + number);
     }
     load->stopping = true;
@@ -147,33 +150,38 @@ static int open_host(struct mst__load *load, struct mst_error *error)
     mst__host_run_until(load->host, &ready.done);
     if (!ready.done)
         return mst_error_set(error, MST_EINTERNAL, "the host did not come up");
-    return ready.status ? mst_error_set(error, ready.status, "%s", ready.text) : 0;
+    if (ready.status)
+        return mst_error_set(error, ready.status, "%s", ready.text);
+    if (!options->embedded)
+        mst_redis_registry_expire(load->host->registry, MST__LOAD_EXPIRE);
+    return 0;
 }
 
 struct dropped {
     bool done;
-    int status;
 };
 
 static void on_dropped(void *context, int status, const char *json, size_t length)
 {
     (void)json;
     (void)length;
+    (void)status;
     struct dropped *dropped = context;
-    dropped->status = status;
     dropped->done = true;
 }
 
-/* The answer may come after we have stopped to wait, so `dropped` lives as long as the host. */
+/*
+ * Tells all who follow the namespace; whether it is gone is seen to when the host is. The answer may come after we have
+ * stopped to wait, so `dropped` lives as long as the host.
+ */
 static void drop_namespace(struct mst__load *load, struct dropped *dropped)
 {
     struct mst_timer timer = {.fire = set_flag, .owner = &dropped->done};
-    *dropped = (struct dropped){.status = MST_EDEADLINE};
+    *dropped = (struct dropped){0};
     mst_timers_set(timers_of(load), &timer, mst_clock_monotonic() + DROP_TIMEOUT);
     mst_host_call(load->host, "drop", load->namespace_, "{}", 2, on_dropped, dropped);
     mst__host_run_until(load->host, &dropped->done);
     mst_timers_cancel(timers_of(load), &timer);
-    load->left_behind = dropped->status != 0;
 }
 
 /* ------------------------------------------------------------------------------------------------ the run */
@@ -298,6 +306,7 @@ static int carry_out(struct mst__load *load, struct mst_error *error)
         mst_host_free(load->host);
     }
     load->host = NULL;
+    mst__load_clean_up(load);
     return code;
 }
 
@@ -310,18 +319,64 @@ static void tear_down(struct mst__load *load)
     free(load);
 }
 
-static void verdict(struct mst__load *load, struct mst_buffer *report, int *exit_code)
+/* As the program's other commands end, for the same reasons. */
+static int exit_code_of(int status)
 {
-    uint32_t failed;
+    const char *class_ = mst_error_class(status);
+    return class_[0] == 'c' || status == MST_EPERMISSION ? 4 : class_[0] == 't' ? 5 : 1;
+}
+
+static uint64_t cut_off(const struct mst__load *load)
+{
+    uint64_t sum = 0;
+    for (int kind = 0; kind < MST__LOAD_KINDS; kind++)
+        sum += load->numbers[kind].failures[MST__LOAD_CONNECTION];
+    return sum;
+}
+
+static const char *first_failure(const struct mst__load *load, enum mst__load_class class_)
+{
+    for (uint32_t i = 0; i < load->failure_count; i++)
+        if (load->failures[i].class_ == class_)
+            return load->failures[i].text;
+    return "";
+}
+
+/* 0 where the run was carried out as planned; what is slow or shed is a result, and for thresholds to judge. */
+static int completeness(const struct mst__load *load)
+{
+    uint64_t lost = cut_off(load), failed = mst__load_sum(load, false);
+    int code = lost ? 4 : load->unanswered ? 5 : failed && mst__load_sum(load, true) == 0 ? 1 : 0;
+    enum mst__load_class class_ = lost ? MST__LOAD_CONNECTION : load->unanswered ? MST__LOAD_TIMEOUT : MST__LOAD_LOGIC;
+    const char *what = lost               ? "were cut off from Redis or NATS"
+                       : load->unanswered ? "got no answer in time"
+                                          : "failed, which is all of them";
+    uint64_t count = lost ? lost : load->unanswered ? load->unanswered : failed;
+    if (code)
+        fprintf(stderr, "muster: the run was not completed as planned: %llu of %llu operations %s (%s)\n",
+                (unsigned long long)count, (unsigned long long)mst__load_planned(load), what,
+                first_failure(load, class_));
+    return code;
+}
+
+static int judge(const struct mst__load *load)
+{
+    int code = mst__load_tolerates_errors(load) ? 0 : completeness(load);
+    if (load->signal)
+        return 128 + load->signal;
+    if (mst__load_thresholds_failed(load))
+        return 99;
+    return code ? code : load->left_behind ? exit_code_of(load->left_behind) : 0;
+}
+
+static void verdict(struct mst__load *load, struct mst_buffer *report)
+{
     mst__load_compare(load);
     mst__load_thresholds_judge(load);
-    mst__load_report_json(load, report);
     if (!load->options.json)
         mst__load_report_text(load, stdout);
-    if (load->left_behind)
-        fprintf(stderr, "muster: namespace %s could not be removed from the registry\n", load->namespace_);
-    failed = mst__load_thresholds_failed(load);
-    *exit_code = load->signal ? 128 + load->signal : failed ? 99 : 0;
+    load->exit_code = judge(load);
+    mst__load_report_json(load, report);
 }
 
 int mst_loadtest_run(const char *options, size_t length, struct mst_buffer *report, int *exit_code,
@@ -335,7 +390,8 @@ int mst_loadtest_run(const char *options, size_t length, struct mst_buffer *repo
     if (code == 0)
         code = carry_out(load, error);
     if (code == 0)
-        verdict(load, report, exit_code);
+        verdict(load, report);
+    *exit_code = load->exit_code;
     if (code == 0 && report->failed)
         code = mst_error_set(error, MST_ENOMEM, "no memory for the report");
     tear_down(load);

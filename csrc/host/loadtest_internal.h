@@ -4,7 +4,8 @@
 /*
  * What the files of the load tester share.
  *
- *   loadtest.c             the run: its phases, signals, cleaning up
+ *   loadtest.c             the run: its phases, signals
+ *   loadtest_clean.c       what a run leaves behind, its own and that of others
  *   loadtest_options.c     reading the options
  *   loadtest_schedule.c    what is done when: the same for the same seed
  *   loadtest_operations.c  firing operations, answers, latencies, failures
@@ -43,7 +44,8 @@ enum {
     MST__LOAD_THRESHOLDS = 64,
     MST__LOAD_FAILURES = 32, /* distinct ones that are kept */
     MST__LOAD_BANDS = 15,
-    MST__LOAD_TICK = 100, /* ns: the unit of all histograms; they reach 360 s */
+    MST__LOAD_TICK = 100,   /* ns: the unit of all histograms; they reach 360 s */
+    MST__LOAD_EXPIRE = 600, /* seconds after which Redis itself removes what a run that was killed has left */
 };
 
 /* Upper bounds of the bands of the distribution in milliseconds; the last is infinite. */
@@ -233,7 +235,9 @@ struct mst__load {
     uint64_t cpu_started, cpu;     /* ns; cpu: of this process during the run */
     uint64_t resident;             /* bytes, at most */
     double jitter_p99, jitter_max; /* seconds, of the host before the run */
-    bool left_behind;              /* the namespace could not be removed */
+    uint64_t unanswered;           /* operations that got no answer in time */
+    int left_behind;               /* MST_E*: why the namespace could not be removed; 0: it was */
+    int exit_code;
 };
 
 int mst__load_operations_init(struct mst__load *load, struct mst_error *error);
@@ -276,7 +280,13 @@ void mst__load_progress_clear(struct mst__load *load);
 /* 12,345: into one of the caller's buffers. */
 const char *mst__load_grouped(uint64_t number, char text[32]);
 
+/* Removes the run's namespace, whose host is closed, and says on standard error what could not be removed. */
+void mst__load_clean_up(struct mst__load *load);
+void mst__load_say_left_behind(const struct mst__load *load, const char *reason);
+
 void mst__load_thresholds_judge(struct mst__load *load);
+/* True where a threshold for the rate of all errors says how many are all right. */
+bool mst__load_tolerates_errors(const struct mst__load *load);
 uint32_t mst__load_thresholds_failed(const struct mst__load *load);
 void mst__load_report_text(const struct mst__load *load, FILE *out);
 void mst__load_report_json(const struct mst__load *load, struct mst_buffer *out);

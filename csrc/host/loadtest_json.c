@@ -25,7 +25,8 @@ static void put_run(const struct mst__load *load, struct mst_buffer *out)
     put_text(out, "id", load->run);
     mst_buffer_append_byte(out, ',');
     put_text(out, "namespace", load->namespace_);
-    mst_buffer_appendf(out, ",\"left_behind\":%s,", load->left_behind ? "true" : "false");
+    mst_buffer_appendf(out, ",\"left_behind\":%s,\"exit_code\":%d,", load->left_behind ? "true" : "false",
+                       load->exit_code);
     put_text(out, "mode", options->mode);
     mst_buffer_append_byte(out, ',');
     put_text(out, "version", mst_version());

@@ -76,7 +76,11 @@ static void put_registration(struct mst__load *load, uint32_t number)
     mst_buffer_append_u64(body, (uint64_t)mst_clock_wall() / 1000);
     PUT(body, ",\"worker_id\":");
     mst_buffer_append_u64(body, number % 100);
-    mst_buffer_appendf(body, "},\"ttl\":%.10g", options->ttl);
+    PUT(body, "},\"ttl\":");
+    if (options->ttl == floor(options->ttl))
+        mst_buffer_append_u64(body, (uint64_t)options->ttl);
+    else
+        mst_buffer_appendf(body, "%.10g", options->ttl);
     if (options->gateways) {
         PUT(body, ",\"gateway\":\"loadtest-gateway-");
         mst_buffer_append_u64(body, number % options->gateways);
@@ -191,7 +195,8 @@ static void record(struct mst__load *load, const struct mst__load_operation *ope
     load->spread[band]++;
     numbers->ok++;
     mst_hdr_record(numbers->latency, latency);
-    mst_hdr_record(numbers->window, latency);
+    if (load->options.progress != MST__LOAD_SILENT)
+        mst_hdr_record(numbers->window, latency);
     mst_hdr_record(numbers->service, (now - operation->started) / MST__LOAD_TICK);
 }
 
@@ -204,6 +209,7 @@ static void on_answer(void *context, int status, const char *json, size_t length
         return;
     load->ended = mst_clock_monotonic();
     load->window_answers++;
+    load->unanswered += status == MST_EDEADLINE;
     if (status) {
         mst__load_error_text(status, json, length, text, sizeof text);
         mst__load_call_failed(load, operation->kind, class_of(status), text, strlen(text));
@@ -228,8 +234,10 @@ void mst__load_abandon(struct mst__load *load)
         bool idle = false;
         for (struct mst__load_operation *free_ = load->free; free_ && !idle; free_ = free_->next)
             idle = free_ == operation;
-        if (!idle && operation->load)
-            mst__load_call_failed(load, operation->kind, MST__LOAD_TIMEOUT, text, sizeof text - 1);
+        if (idle || !operation->load)
+            continue;
+        load->unanswered++;
+        mst__load_call_failed(load, operation->kind, MST__LOAD_TIMEOUT, text, sizeof text - 1);
     }
 }
 
@@ -314,6 +322,15 @@ struct preload {
     char text[256];
 };
 
+static int code_of(struct mst_span error)
+{
+    struct mst_span code;
+    char name[32] = "";
+    if (mst_json_member(error.data, error.length, "code", &code) && code.length > 2 && code.length - 2 < sizeof name)
+        memcpy(name, code.data + 1, code.length - 2);
+    return mst_error_code(name);
+}
+
 static void on_preloaded(void *context, int status, const char *json, size_t length)
 {
     struct preload *preload = context;
@@ -324,8 +341,8 @@ static void on_preloaded(void *context, int status, const char *json, size_t len
     /* Of a batch each element may be an error of its own. */
     for (struct mst_span element; status == 0 && mst_json_element(json, length, &position, &element);)
         if (mst_json_member(element.data, element.length, "error", &error)) {
-            preload->status = MST_EINTERNAL;
-            mst__load_error_text(MST_EINTERNAL, element.data, element.length, preload->text, sizeof preload->text);
+            preload->status = code_of(error);
+            mst__load_error_text(preload->status, element.data, element.length, preload->text, sizeof preload->text);
         }
     if (status)
         mst__load_error_text(status, json, length, preload->text, sizeof preload->text);

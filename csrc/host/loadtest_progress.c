@@ -140,6 +140,8 @@ static void say_kinds(struct mst__load *load)
 
 void mst__load_progress_line(struct mst__load *load)
 {
+    if (load->options.progress == MST__LOAD_SILENT)
+        return;
     uint64_t now = mst_clock_monotonic();
     double seconds = (double)(now - load->window_began) / 1e9, at = (double)(now - load->start) / 1e9;
     struct mst_hdr *window = mst_hdr_create();

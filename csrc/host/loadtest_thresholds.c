@@ -88,3 +88,11 @@ uint32_t mst__load_thresholds_failed(const struct mst__load *load)
         failed += !load->options.thresholds[i].passed;
     return failed;
 }
+
+bool mst__load_tolerates_errors(const struct mst__load *load)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < load->options.threshold_count; i++)
+        found |= strcmp(load->options.thresholds[i].metric, "error_rate") == 0;
+    return found;
+}

@@ -32,6 +32,19 @@ static int loadtest(lua_State *L)
     return 2;
 }
 
+static int loadtest_clean(lua_State *L)
+{
+    size_t length;
+    const char *options = luaL_checklstring(L, 1, &length);
+    struct mst_buffer answer = {0};
+    struct mst_error error = {0};
+    int status = mst_loadtest_clean(options, length, &answer, &error);
+    if (status == 0)
+        lua_pushlstring(L, answer.data, answer.length);
+    mst_buffer_deinit(&answer);
+    return status ? mst__lua_fail(L, &error) : 1;
+}
+
 int luaopen_muster_core(lua_State *L)
 {
     lua_newtable(L);
@@ -41,6 +54,8 @@ int luaopen_muster_core(lua_State *L)
     mst__lua_open_system(L);
     lua_pushcfunction(L, loadtest);
     lua_setfield(L, -2, "loadtest");
+    lua_pushcfunction(L, loadtest_clean);
+    lua_setfield(L, -2, "loadtest_clean");
     lua_pushliteral(L, MST_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

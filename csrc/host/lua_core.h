@@ -10,7 +10,7 @@
  *   core.open(options) -> host          runs a coordinator in this process; waits until it is ready. Options, all
  *                                       optional: redis_host redis_port redis_db redis_user redis_password
  *                                       nats_servers nats_user nats_password nats_token nats_credentials_file
- *                                       nats_nkey_file nats_ca_file prefix log_level log_json max_identities
+ *                                       nats_nkey_file nats_ca_file prefix log_level log_json max_identities filters
  *   core.connect{socket=PATH, timeout=SECONDS} -> client       of a coordinator elsewhere, by its control socket
  *   core.connect{nats_servers=URLS, prefix=, timeout=, nats_user= ...} -> client       by its NATS service
  *
@@ -19,12 +19,14 @@
  *   door:receive(namespace, "to"|"via", name, fn) -> true                    fn(payload, reply, subject); without a
  *                                                                            reply no answer is wanted
  *   door:acknowledge(reply, text)
- *   door:run([seconds]) -> "stop" | "SIGINT" | "SIGTERM" | "lost" | "timeout"       runs the loop
+ *   door:run([seconds [, hangup]]) -> "stop" | "SIGINT" | "SIGTERM" | "SIGHUP" | "lost" | "timeout"
+ *                                       runs the loop; SIGHUP ends it only if `hangup` is true
  *   door:stop()                         ends run; from a callback
  *   door:close()                        drains and closes; also by the collector
  *   host:listen(path) -> true           opens the control socket
  *   host:serve() -> true                answers on NATS as the service
- *   host:status() -> table              counters of coordinator, fan-out and messaging
+ *   host:status() -> table              counters of coordinator, compiled filters and messaging
+ *   host:load_filters(folder) -> true   named filters from a folder, in place of those there were
  *
  * An error thrown by a callback ends the running `run` or `call`, which rethrows it.
  *
@@ -44,9 +46,11 @@
  *   core.kill(pid, signal) core.wait(pid, seconds) -> exited, status       status: exit code, or 128 + signal
  *   core.free_port() -> number          core.make_directory(prefix) -> path       core.remove_tree(path)  what it made
  *   core.sleep(seconds) core.now() -> ms  core.monotonic() -> seconds  core.isatty(fd)  core.pid()  core.rss() -> bytes
+ *   core.list_folder(path) -> names | nil, message
  *   core.mkdir(path, mode) -> true (also where it is there and ours)  core.setenv(name, value)  core.uid()
  *
  *   core.loadtest(options_json) -> report_json, exit_code | nil, message, code       (host/loadtest.h)
+ *   core.loadtest_clean(options_json) -> answer_json | nil, message, code
  *   core.version
  */
 #include <lua.h>

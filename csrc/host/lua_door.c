@@ -273,7 +273,7 @@ static void run_over(struct mst_timer *timer, void *owner)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct door *door = handle->data;
-    door->reason = number == SIGINT ? "SIGINT" : "SIGTERM";
+    door->reason = number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM";
     door->stop = true;
     uv_stop(door->loop->uv);
 }
@@ -294,20 +294,24 @@ static void unwatch_signals(struct door *door, uv_signal_t *handles, int count)
 {
     for (int i = 0; i < count; i++)
         uv_close((uv_handle_t *)&handles[i], on_handle_closed);
-    while (handles[0].data || handles[1].data)
-        uv_run(door->loop->uv, UV_RUN_NOWAIT);
+    for (int i = 0; i < count; i++)
+        while (handles[i].data)
+            uv_run(door->loop->uv, UV_RUN_NOWAIT);
 }
 
 static int run(lua_State *L)
 {
     struct door *door = check_door(L);
     double seconds = luaL_optnumber(L, 2, -1);
-    uv_signal_t signals[2];
+    bool hangup = lua_toboolean(L, 3);
+    uv_signal_t signals[3];
     struct mst_timer timer = {.fire = run_over, .owner = door};
     enter(L, door);
     door->reason = "stop";
     watch_signal(door, &signals[0], SIGINT);
     watch_signal(door, &signals[1], SIGTERM);
+    if (hangup)
+        watch_signal(door, &signals[2], SIGHUP);
     if (seconds >= 0)
         mst_timers_set(&door->loop->timers, &timer, mst_clock_monotonic() + (uint64_t)(seconds * 1e9));
     if (door->lost)
@@ -315,7 +319,7 @@ static int run(lua_State *L)
     else
         run_until(door, &door->stop);
     mst_timers_cancel(&door->loop->timers, &timer);
-    unwatch_signals(door, signals, 2);
+    unwatch_signals(door, signals, hangup ? 3 : 2);
     leave(L, door);
     lua_pushstring(L, door->reason);
     return 1;
@@ -461,6 +465,7 @@ static int open_host(lua_State *L)
         .prefix = text_option(L, "prefix"),
         .log_level = text_option(L, "log_level"),
         .max_identities = (uint32_t)number_option(L, "max_identities"),
+        .filters = text_option(L, "filters"),
     };
     lua_getfield(L, 1, "log_json");
     options.log_json = lua_toboolean(L, -1);
@@ -541,6 +546,17 @@ static int serve(lua_State *L)
     return 1;
 }
 
+static int load_filters(lua_State *L)
+{
+    struct door *door = check_host(L);
+    struct mst_error error = {0};
+    error.code = mst_host_load_filters(door->host, luaL_checkstring(L, 2), error.message, sizeof error.message);
+    if (error.code)
+        return mst__lua_fail(L, &error);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static void put_count(lua_State *L, const char *name, uint64_t number)
 {
     lua_pushnumber(L, (lua_Number)number);
@@ -559,6 +575,9 @@ static int status(lua_State *L)
     put_count(L, "errors", stats.errors);
     put_count(L, "filter_hits", stats.filter_hits);
     put_count(L, "filter_misses", stats.filter_misses);
+    put_count(L, "filter_evictions", stats.filter_evictions);
+    put_count(L, "filter_bytes", stats.filter_bytes);
+    put_count(L, "filters", stats.filters);
     put_count(L, "in_flight", stats.in_flight);
     put_count(L, "namespaces", stats.namespaces);
     put_count(L, "identities", stats.identities);
@@ -573,7 +592,8 @@ void mst__lua_open_door(lua_State *L)
     static const luaL_Reg methods[] = {
         {"call", call},   {"start", start},   {"receive", receive},    {"acknowledge", acknowledge},
         {"run", run},     {"stop", stop},     {"close", close_method}, {"listen", listen_socket},
-        {"serve", serve}, {"status", status}, {"__gc", close_method},  {NULL, NULL}};
+        {"serve", serve}, {"status", status}, {"__gc", close_method},  {"load_filters", load_filters},
+        {NULL, NULL}};
     luaL_newmetatable(L, DOOR);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");

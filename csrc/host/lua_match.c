@@ -167,4 +167,6 @@ void mst__lua_open_match(lua_State *L)
     lua_setfield(L, -2, "matcher");
     lua_pushcfunction(L, mst_script_regex_check);
     lua_setfield(L, -2, "regex_check");
+    lua_pushcfunction(L, mst_script_list_folder);
+    lua_setfield(L, -2, "list_folder");
 }

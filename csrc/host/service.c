@@ -178,8 +178,9 @@ static int make_id(char id[MST__SERVICE_ID + 1])
 static void add_endpoints(struct mst_service *service)
 {
     /* What a coordinator may know; it says itself which of them are for everybody. */
-    static const char *const verbs[] = {"register",  "heartbeat", "patch",  "unregister", "get",   "enumerate", "count",
-                                        "aggregate", "multicast", "report", "cancel",     "watch", "explain"};
+    static const char *const verbs[] = {"register",  "heartbeat", "patch",     "unregister", "get",
+                                        "enumerate", "count",     "aggregate", "multicast",  "report",
+                                        "cancel",    "watch",     "explain",   "filters",    "prepare"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (mst_coordinator_is_public(verbs[i]))
             service->endpoints[service->endpoint_count++].verb = verbs[i];

@@ -43,6 +43,7 @@ struct mst_host_options {
     const char *log_level;   /* debug info warn error off; NULL: "warn" */
     int log_json;            /* JSON lines instead of logfmt */
     uint32_t max_identities; /* per namespace; 0: 1,000,000 */
+    const char *filters;     /* folder of named filters; NULL: none. A wrong file: `ready` gets ECONFIG */
 };
 
 /* `json`, borrowed for the call: the answer, or an error object where status is not 0. */
@@ -56,7 +57,13 @@ typedef void mst_answer_cb(void *context, int status, const char *json, size_t l
 MST_API struct mst_host *mst_host_open(const struct mst_host_options *options, struct uv_loop_s *loop,
                                        mst_answer_cb *ready, void *context);
 
-/* One verb. `done` is called once. Verbs: register heartbeat get enumerate count multicast unregister explain. */
+/*
+ * Reads a folder of named filters in place of those there were. 0, or a negative status and one line in `why` (may be
+ * NULL) that names the file, line and column; then the filters from before stay.
+ */
+MST_API int mst_host_load_filters(struct mst_host *host, const char *folder, char *why, size_t why_size);
+
+/* One verb. `done` is called once. csrc/README.md, section "Verbs", has all of them. */
 MST_API void mst_host_call(struct mst_host *host, const char *verb, const char *namespace_, const char *body,
                            size_t length, mst_answer_cb *done, void *context);
 

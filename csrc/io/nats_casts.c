@@ -200,13 +200,14 @@ void mst__nats_casts_event(struct mst__nats_casts *casts, uint32_t slot, uint32_
         casts->stats.stray_replies += outside;
 }
 
-void mst__nats_casts_refused(struct mst__nats_casts *casts, const struct mst__nats_event *from)
+void mst__nats_casts_refused(struct mst__nats_casts *casts, const struct mst__nats_event *event)
 {
     struct mst_error error;
-    struct mst_span text = mst__nats_event_piece(casts->events, from, 0);
-    struct mst_cast_event event = {.kind = MST_CAST_REFUSED, .first = from->first, .end = from->end, .error = &error};
-    mst_error_set(&error, from->code, "%.*s", (int)text.length, text.data);
-    mst__nats_casts_event(casts, from->slot, from->generation, &event);
+    struct mst_span text = mst__nats_event_piece(casts->events, event, 0);
+    struct mst_cast_event refused = {
+        .kind = MST_CAST_REFUSED, .first = event->first, .end = event->end, .error = &error};
+    mst_error_set(&error, event->code, "%.*s", (int)text.length, text.data);
+    mst__nats_casts_event(casts, event->slot, event->generation, &refused);
 }
 
 void mst__nats_casts_let_go(struct mst__nats_casts *casts, const struct mst__nats_event *event)

@@ -54,6 +54,14 @@ void mst__nats_gate_shut(struct mst__nats_gate *gate)
 
 /* ------------------------------------------------------------------------ errors */
 
+/* What stands behind the place in its sources, as in "(conn.c:2088): No server", that nats.c begins its texts with. */
+static const char *without_source(const char *text)
+{
+    for (int end = 0; sscanf(text, "(%*[A-Za-z0-9_].c:%*u)%n", &end) == 0 && end > 0; end = 0)
+        text += end + (int)strspn(text + end, ": ");
+    return text;
+}
+
 int mst__nats_status(natsStatus status, struct mst_error *error, const char *what)
 {
     natsStatus last = NATS_OK;
@@ -64,7 +72,7 @@ int mst__nats_status(natsStatus status, struct mst_error *error, const char *wha
                : status == NATS_NOT_PERMITTED ? MST_EPERMISSION
                : status == NATS_MAX_PAYLOAD   ? MST_ETOOBIG
                                               : MST_ENATS;
-    return mst_error_set(error, code, "%s: %s", what, detail);
+    return mst_error_set(error, code, "%s: %s", what, without_source(detail));
 }
 
 int mst__nats_last_error(natsConnection *connection, struct mst_error *error)
@@ -74,7 +82,7 @@ int mst__nats_last_error(natsConnection *connection, struct mst_error *error)
     if (status == NATS_OK)
         return 0;
     int code = status == NATS_NOT_PERMITTED ? MST_EPERMISSION : MST_ENATS;
-    return mst_error_set(error, code, "NATS: %s", text);
+    return mst_error_set(error, code, "NATS: %s", without_source(text));
 }
 
 /* ------------------------------------------------------------------------ options */
@@ -228,8 +236,9 @@ int mst__nats_connect(natsConnection **connection, natsOptions *options, const c
     mst__nats_gate_unref(gate);
     natsStatus last = NATS_OK;
     const char *detail = nats_GetLastError(&last);
-    return mst_error_set(error, MST_ENATS, "cannot connect to NATS at %s: %s", label,
-                         detail && *detail ? detail : natsStatus_GetText(status));
+    bool never = status == NATS_INVALID_ARG || status == NATS_ADDRESS_MISSING;
+    return mst_error_set(error, never ? MST_ECONFIG : MST_ENATS, "cannot connect to NATS at %s: %s", label,
+                         detail && *detail ? without_source(detail) : natsStatus_GetText(status));
 }
 
 /* ------------------------------------------------------------------------ subjects */

@@ -124,7 +124,10 @@ int mst__nats_options_create(natsOptions **made, const struct mst_nats_options *
 /* The servers without user and password, for messages; NULL: no memory. */
 char *mst__nats_label(const char *servers);
 
-/* Connects (blocking). `closed` is called with the gate when it ends, unless connecting failed. MST_ENATS. */
+/*
+ * Connects (blocking). `closed` is called with the gate when it ends, unless connecting failed. MST_ENATS, or
+ * MST_ECONFIG for an address or options that can never work.
+ */
 int mst__nats_connect(natsConnection **connection, natsOptions *options, const char *label,
                       natsConnectionHandler closed, struct mst__nats_gate *gate, struct mst_error *error);
 

@@ -218,6 +218,7 @@ static int put_message(struct mst_buffer *out, const struct envelope *envelope, 
     if (!mst_buffer_reserve(out, message->subject_length + envelope->reply_length + envelope->tail.length + 64))
         return MST_ENOMEM;
     char *to = out->data + out->length;
+    // NOLINTNEXTLINE(bugprone-not-null-terminated-result): a piece of a line
     memcpy(to, "PUB ", 4);
     if (!mst__nats_subject_copy(to + 4, cast->text.data + message->subject_offset, message->subject_length, false))
         return MST_EINVAL;

@@ -44,25 +44,29 @@ static void write_put(struct mst__redis_link *link, const struct mst__redis_part
     const struct mst_registry_put *put = put_of(part);
     unsigned flags = (part->retry ? RETRY : 0) | (put->mode == MST_PUT_CREATE ? CREATE : 0) |
                      (put->mode == MST_PUT_REPLACE ? REPLACE : 0) | (put->has_if_revision ? CONDITION : 0);
-    struct mst_buffer body = {0};
-    struct mst_registry_put no_owner = *put;
-    no_owner.owner = (struct mst_span){0};
-    mst__redis_body_write(&body, &no_owner);
-    uint64_t digest = mst__redis_digest(body.data, body.length);
+    struct mst_buffer *out = &link->out, digest = {0};
+    uint64_t number;
     mst__redis_pack(scratch, 'P', 1);
     mst__redis_pack(scratch, flags, 1);
     mst__redis_pack(scratch, part->version, 8);
     mst__redis_pack(scratch, (uint64_t)put->lease_ms, 5);
     mst__redis_pack(scratch, put->if_revision, 7);
-    mst__redis_pack(scratch, digest, 8);
+    mst__redis_pack(scratch, 0, 8);
     mst__redis_pack(scratch, mst__redis_digest(put->owner.data, put->owner.length), 8);
     mst__redis_arg(link, scratch->data, scratch->length);
+    size_t place = out->length - 2 - 16;
     mst__redis_arg(link, put->id.data, put->id.length);
-    mst_buffer_clear(&body);
-    mst__redis_body_write(&body, put);
-    mst__redis_arg(link, body.data, body.length);
-    link->out.failed |= body.failed;
-    mst_buffer_deinit(&body);
+    mst__redis_arg_head(link, mst__redis_body_length(put));
+    size_t body = out->length;
+    mst__redis_body_write(out, put);
+    mst_buffer_append(out, "\r\n", 2);
+    /* The digest is of the body, which is written already, so it comes last. */
+    if (out->failed || !mst__redis_body_digest(put, out->data + body, &number)) {
+        out->failed = true;
+        return;
+    }
+    digest = (struct mst_buffer){.data = out->data + place, .capacity = 8};
+    mst__redis_pack(&digest, number, 8);
 }
 
 static void write_remove(struct mst__redis_link *link, const struct mst__redis_part *part, struct mst_buffer *scratch)
@@ -93,7 +97,8 @@ static void write_ids(struct mst__redis_link *link, const struct mst__redis_part
 
 void mst__redis_part_write(struct mst__redis_link *link, const struct mst__redis_part *part)
 {
-    struct mst_buffer scratch = {0};
+    char memory[64]; /* no head is longer */
+    struct mst_buffer scratch = {.data = memory, .capacity = sizeof memory, .limit = sizeof memory};
     if (part->request->kind == 'P')
         write_put(link, part, &scratch);
     else if (part->request->kind == 'D')
@@ -101,7 +106,6 @@ void mst__redis_part_write(struct mst__redis_link *link, const struct mst__redis
     else
         write_ids(link, part, &scratch);
     link->out.failed |= scratch.failed;
-    mst_buffer_deinit(&scratch);
 }
 
 /* ---- results ---- */

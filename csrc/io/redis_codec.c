@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/redis_internal.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include <xxhash.h>
 
 void mst__redis_pack(struct mst_buffer *out, uint64_t number, unsigned bytes)
 {
-    char text[8];
-    for (unsigned i = bytes; i-- > 0; number >>= 8)
-        text[i] = (char)(number & 255);
-    mst_buffer_append(out, text, bytes);
+    uint64_t text = htobe64(number << (64 - 8 * bytes));
+    mst_buffer_append(out, &text, bytes);
+}
+
+/* Inline for the many places where `bytes` is a constant. */
+static inline uint64_t unpack(const char *from, unsigned bytes)
+{
+    uint64_t text = 0;
+    memcpy((char *)&text + 8 - bytes, from, bytes);
+    return be64toh(text);
 }
 
 uint64_t mst__redis_unpack(const char *from, unsigned bytes)
 {
-    uint64_t number = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        number = number << 8 | (unsigned char)from[i];
-    return number;
+    return unpack(from, bytes);
 }
 
 static bool read_number(const char **at, const char *end, uint64_t *number)
@@ -59,6 +63,28 @@ void mst__redis_body_write(struct mst_buffer *out, const struct mst_registry_put
     mst_buffer_append(out, put->metadata.data, put->metadata.length);
 }
 
+size_t mst__redis_body_length(const struct mst_registry_put *put)
+{
+    return 4 + put->gateway.length + put->owner.length + put->metadata.length;
+}
+
+bool mst__redis_body_digest(const struct mst_registry_put *put, const char *body, uint64_t *digest)
+{
+    struct mst_buffer without = {0};
+    if (put->owner.length == 0) {
+        *digest = mst__redis_digest(body, mst__redis_body_length(put));
+        return true;
+    }
+    struct mst_registry_put no_owner = *put;
+    no_owner.owner = (struct mst_span){0};
+    mst__redis_body_write(&without, &no_owner);
+    bool good = !without.failed;
+    if (good)
+        *digest = mst__redis_digest(without.data, without.length);
+    mst_buffer_deinit(&without);
+    return good;
+}
+
 bool mst__redis_body_read(const char *bytes, size_t length, struct mst_identity *identity)
 {
     if (length < 4)
@@ -90,15 +116,15 @@ bool mst__redis_state_read(const char *bytes, size_t length, struct mst__redis_s
     if (length != MST__STATE_SIZE)
         return false;
     *state = (struct mst__redis_state){
-        .version = mst__redis_unpack(bytes, 8),
-        .deadline = (int64_t)mst__redis_unpack(bytes + 8, 6),
-        .lease = (int64_t)mst__redis_unpack(bytes + 14, 5),
-        .revision = mst__redis_unpack(bytes + 19, 7),
-        .registered = (int64_t)mst__redis_unpack(bytes + 26, 6),
-        .updated = (int64_t)mst__redis_unpack(bytes + 32, 6),
-        .flags = (uint8_t)mst__redis_unpack(bytes + 38, 1),
-        .digest = mst__redis_unpack(bytes + 39, 8),
-        .owner = mst__redis_unpack(bytes + 47, 8),
+        .version = unpack(bytes, 8),
+        .deadline = (int64_t)unpack(bytes + 8, 6),
+        .lease = (int64_t)unpack(bytes + 14, 5),
+        .revision = unpack(bytes + 19, 7),
+        .registered = (int64_t)unpack(bytes + 26, 6),
+        .updated = (int64_t)unpack(bytes + 32, 6),
+        .flags = (uint8_t)unpack(bytes + 38, 1),
+        .digest = unpack(bytes + 39, 8),
+        .owner = unpack(bytes + 47, 8),
     };
     return true;
 }
@@ -108,11 +134,11 @@ void mst__redis_result_read(const char *bytes, struct mst__redis_state *result)
     *result = (struct mst__redis_state){
         .status = (uint8_t)bytes[0],
         .flags = (uint8_t)bytes[1],
-        .version = mst__redis_unpack(bytes + 2, 8),
-        .deadline = (int64_t)mst__redis_unpack(bytes + 10, 6),
-        .lease = (int64_t)mst__redis_unpack(bytes + 16, 5),
-        .revision = mst__redis_unpack(bytes + 21, 7),
-        .registered = (int64_t)mst__redis_unpack(bytes + 28, 6),
-        .updated = (int64_t)mst__redis_unpack(bytes + 34, 6),
+        .version = unpack(bytes + 2, 8),
+        .deadline = (int64_t)unpack(bytes + 10, 6),
+        .lease = (int64_t)unpack(bytes + 16, 5),
+        .revision = unpack(bytes + 21, 7),
+        .registered = (int64_t)unpack(bytes + 28, 6),
+        .updated = (int64_t)unpack(bytes + 34, 6),
     };
 }

@@ -42,6 +42,10 @@ static int broken(const struct mst__redis *registry, struct mst_error *error)
         *error = registry->why;
         return error->code;
     }
+    if (!mst__redis_link_ready(&registry->bulk) && registry->bulk.why.code != 0) {
+        *error = registry->bulk.why;
+        return error->code;
+    }
     return mst_error_set(error, MST_EREDIS, "the connection to Redis at %s broke", registry->address);
 }
 
@@ -63,10 +67,18 @@ static void drop_finish(struct mst__redis_drop *drop)
     uv_async_send(&drop->registry->wake);
 }
 
+static int drop_answer(struct mst__redis_drop *drop, const redisReply *reply)
+{
+    int code = reply_error(drop->registry, reply, &drop->error);
+    if (reply == NULL)
+        mst__redis_error_unsure(&drop->error);
+    return code;
+}
+
 static void on_freed(redisReply *reply, void *context)
 {
     struct mst__redis_drop *drop = context;
-    drop->status = reply_error(drop->registry, reply, &drop->error);
+    drop->status = drop_answer(drop, reply);
     drop_finish(drop);
 }
 
@@ -91,7 +103,7 @@ static void on_grace_over(struct mst_timer *timer, void *owner)
 static void on_dropped(redisReply *reply, void *context)
 {
     struct mst__redis_drop *drop = context;
-    drop->status = reply_error(drop->registry, reply, &drop->error);
+    drop->status = drop_answer(drop, reply);
     mst__redis_forget(drop->space, true);
     drop->timer.fire = on_grace_over;
     drop->timer.owner = drop;

@@ -9,8 +9,14 @@
  * The tail: XREAD over all namespaces that are followed. It blocks while nothing happens, so that the first change is
  * seen at once; after a hit the next read goes out a little after the last one did, so that Redis does not wake us for
  * every single change of many.
+ *
+ * Our own writes need no read: each change of a namespace takes the next revision, so an answer whose revision is ours
+ * plus the number of our changes says that nobody has written in between, and that the feed is longer by one entry,
+ * which we know. While such answers come in, a read that would wake for each of our writes waits. An answer that does
+ * not fit lets it go out.
  */
 #define SPACING MST_NS_PER_MS
+#define OWN_PAUSE (10 * MST_NS_PER_MS) /* the longest that a change of others may stay unseen for it */
 #define ENTRIES "200"
 #define BLOCK_MS "1000"
 #define READ_TIMEOUT (6 * MST_NS_PER_SECOND)
@@ -50,10 +56,40 @@ static bool news(struct mst__redis_follow *follow, struct mst_span id, uint64_t 
     return !*known || before < revision;
 }
 
+static void give_put(struct mst__redis_follow *follow, const struct mst_identity *identity)
+{
+    const struct mst_span *id = &identity->id;
+    bool known;
+    if (!news(follow, *id, identity->revision, &known) ||
+        mst_map_set(follow->known, id->data, id->length, identity->revision) < 0)
+        return;
+    follow->revision = identity->revision;
+    follow->follow->put(follow->follow, identity);
+}
+
+static void give_touch(struct mst__redis_follow *follow, struct mst_span id, int64_t expires_at, int64_t lease_ms,
+                       uint64_t revision)
+{
+    bool known;
+    if (!news(follow, id, revision, &known) || !known || mst_map_set(follow->known, id.data, id.length, revision) < 0)
+        return;
+    follow->revision = revision;
+    follow->follow->touched(follow->follow, id, expires_at, lease_ms, revision);
+}
+
+static void give_remove(struct mst__redis_follow *follow, struct mst_span id, uint64_t revision)
+{
+    bool known;
+    if (!news(follow, id, revision, &known) || !known)
+        return;
+    mst_map_remove(follow->known, id.data, id.length, NULL);
+    follow->revision = revision;
+    follow->follow->removed(follow->follow, id, revision);
+}
+
 static void on_put(struct mst__redis_follow *follow, struct cursor *cursor, struct mst_span id)
 {
     struct mst_identity identity = {.id = id};
-    bool known;
     identity.expires_at = (int64_t)number(cursor, 6);
     identity.lease_ms = (int64_t)number(cursor, 5);
     identity.revision = number(cursor, 7);
@@ -61,34 +97,23 @@ static void on_put(struct mst__redis_follow *follow, struct cursor *cursor, stru
     identity.updated_at = (int64_t)number(cursor, 6);
     struct mst_span body = span(cursor, number(cursor, 4));
     cursor->failed |= !mst__redis_body_read(body.data, body.length, &identity);
-    if (cursor->failed || !news(follow, id, identity.revision, &known) ||
-        mst_map_set(follow->known, id.data, id.length, identity.revision) < 0)
-        return;
-    follow->revision = identity.revision;
-    follow->follow->put(follow->follow, &identity);
+    if (!cursor->failed)
+        give_put(follow, &identity);
 }
 
 static void on_touch(struct mst__redis_follow *follow, struct cursor *cursor, struct mst_span id)
 {
-    bool known;
     int64_t expires_at = (int64_t)number(cursor, 6), lease_ms = (int64_t)number(cursor, 5);
     uint64_t revision = number(cursor, 7);
-    if (cursor->failed || !news(follow, id, revision, &known) || !known ||
-        mst_map_set(follow->known, id.data, id.length, revision) < 0)
-        return;
-    follow->revision = revision;
-    follow->follow->touched(follow->follow, id, expires_at, lease_ms, revision);
+    if (!cursor->failed)
+        give_touch(follow, id, expires_at, lease_ms, revision);
 }
 
 static void on_remove(struct mst__redis_follow *follow, struct cursor *cursor, struct mst_span id)
 {
-    bool known;
     uint64_t revision = number(cursor, 7);
-    if (cursor->failed || !news(follow, id, revision, &known) || !known)
-        return;
-    mst_map_remove(follow->known, id.data, id.length, NULL);
-    follow->revision = revision;
-    follow->follow->removed(follow->follow, id, revision);
+    if (!cursor->failed)
+        give_remove(follow, id, revision);
 }
 
 static void apply_changes(struct mst__redis_follow *follow, const char *bytes, size_t length)
@@ -157,6 +182,85 @@ bool mst__redis_feed_apply(struct mst__redis_follow *follow, const redisReply *e
     return true;
 }
 
+/* ---- own writes ---- */
+
+static void give_own(struct mst__redis_follow *follow, const struct mst__redis_memo *memo)
+{
+    struct mst__redis_recalled change;
+    mst__redis_recall(memo, &change);
+    const struct mst__redis_state *state = &change.state;
+    struct mst_identity identity = {
+        .id = change.id,
+        .registered_at = state->registered,
+        .updated_at = state->updated,
+        .expires_at = state->deadline,
+        .lease_ms = state->lease,
+        .revision = state->revision,
+    };
+    if (change.kind == 'd')
+        give_remove(follow, change.id, state->revision);
+    else if (change.kind == 't')
+        give_touch(follow, change.id, state->deadline, state->lease, state->revision);
+    else if (mst__redis_body_read(change.body.data, change.body.length, &identity))
+        give_put(follow, &identity);
+}
+
+/* Brings a follower up to the answer of a batch; false if there is more in the feed than what the batch has changed. */
+static bool advance(struct mst__redis_follow *follow, uint64_t revision, uint64_t changes)
+{
+    const struct mst__redis_space *space = follow->space;
+    if (follow->position.epoch != strtoull(space->epoch, NULL, 10))
+        return false;
+    if (changes == 0 || follow->revision + changes != revision)
+        return follow->revision == revision;
+    for (const struct mst__redis_memo *memo = space->fresh; memo != NULL; memo = mst__redis_memo_next(memo))
+        give_own(follow, memo);
+    follow->position.number++;
+    follow->revision = revision;
+    return true;
+}
+
+/* Whether the feed is read for this namespace only, so that its answers can stand for the feed. */
+static bool sole(const struct mst__redis_space *space)
+{
+    const struct mst__redis_follow *follow = space->registry->follows;
+    return follow != NULL && follow->next == NULL && follow->space == space && follow->state == MST__FOLLOW_FEED;
+}
+
+static void read_at(struct mst__redis *registry, uint64_t at)
+{
+    if (!registry->feed_busy && registry->feed_timer.slot != 0)
+        mst_timers_set(&registry->loop->timers, &registry->feed_timer, at);
+}
+
+void mst__redis_feed_writing(const struct mst__redis_space *space)
+{
+    if (space->registry->own_at != 0 && sole(space))
+        read_at(space->registry, mst_clock_monotonic() + OWN_PAUSE);
+}
+
+void mst__redis_feed_own(struct mst__redis_space *space, uint64_t revision, bool sure)
+{
+    struct mst__redis *registry = space->registry;
+    bool followed = false, alone = true;
+    uint64_t changes = 0;
+    for (const struct mst__redis_memo *memo = space->fresh; memo != NULL; memo = mst__redis_memo_next(memo))
+        changes++;
+    for (struct mst__redis_follow *follow = registry->follows; follow != NULL; follow = follow->next) {
+        if (follow->space != space || follow->state != MST__FOLLOW_FEED)
+            continue;
+        followed = true;
+        alone &= sure && advance(follow, revision, changes);
+    }
+    if (!followed)
+        return;
+    registry->own_at = alone ? mst_clock_monotonic() : 0;
+    if (!alone)
+        read_at(registry, registry->feed_sent + SPACING);
+    else if (sole(space))
+        read_at(registry, registry->own_at + OWN_PAUSE);
+}
+
 /* ---- reading ---- */
 
 static void apply_stream(struct mst__redis *registry, const redisReply *stream)
@@ -187,7 +291,10 @@ static void on_read(redisReply *reply, void *context)
     if (reply->type == REDIS_REPLY_ARRAY)
         for (size_t i = 0; i < reply->elements; i++)
             apply_stream(registry, reply->element[i]);
-    mst_timers_set(&registry->loop->timers, &registry->feed_timer, registry->feed_sent + SPACING);
+    uint64_t now = mst_clock_monotonic(), next = registry->feed_sent + SPACING;
+    if (registry->own_at != 0 && now - registry->own_at < 2 * OWN_PAUSE)
+        next = now + OWN_PAUSE;
+    mst_timers_set(&registry->loop->timers, &registry->feed_timer, next);
 }
 
 /* A namespace that is followed twice is read once, from where the slower one is. */

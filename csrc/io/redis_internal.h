@@ -6,7 +6,7 @@
  *
  *   redis_link      a connection                      redis_write     requests, group commit, results
  *   redis_server    checks of the server, its clock   redis_replay    what was acknowledged lately
- *   redis_space     epochs, error replies             redis_follow    snapshots
+ *   redis_space     epochs, errors                    redis_follow    snapshots
  *   redis_codec     the binary formats                redis_feed      the feed
  *   redis_registry  the slot itself                   redis_drop      drop, namespaces
  */
@@ -64,7 +64,8 @@ struct mst__redis_space {
     struct mst__redis *registry;
     struct mst__redis_space *next;
     char name[MST_NAMESPACE_MAX + 1];
-    char *key[5]; /* h t s m d */
+    char *key[5];           /* h t s m d */
+    struct mst_buffer keys; /* all of them as arguments of a command */
     enum { MST__SPACE_DETACHED, MST__SPACE_ATTACHING, MST__SPACE_ATTACHED } state;
     char epoch[24];
     bool listed;                   /* its name is in the set of namespaces, as far as this connection knows */
@@ -78,6 +79,7 @@ struct mst__redis_space {
     double entry_bytes;   /* mean size of a feed entry */
     bool tombstones;      /* there are some to be swept */
     struct mst__redis_memo *oldest, *newest;
+    struct mst__redis_memo *fresh; /* the first of the batch whose results are being read */
     size_t memo_bytes;
     uint32_t memo_count;
     bool must_replay;
@@ -108,6 +110,7 @@ struct mst__redis {
     struct mst_error why;                      /* while not serving */
     struct mst_timer check_timer, tick, nudge; /* nudge: only turns the loop */
     uint64_t ticks;
+    uint32_t expire_s; /* 0: namespaces stay */
 
     bool has_clock;
     int64_t clock_offset_us; /* Redis' Unix time less monotonic */
@@ -120,6 +123,7 @@ struct mst__redis {
     struct mst__redis_space *spaces;
     struct mst__redis_request *requests;
     uint64_t records, bytes; /* of requests not called back */
+    void *spare_batch;
 
     struct mst_registry_put *refused_puts; /* status is set; linked by slot_state */
     struct mst_registry_renew *refused_renews;
@@ -131,6 +135,7 @@ struct mst__redis {
     struct mst_timer feed_timer;
     bool feed_busy;
     uint64_t feed_sent; /* when the latest read went out */
+    uint64_t own_at;    /* when an answer last showed that nobody but us had written since the feed was read; or 0 */
     char feed_client[24];
 
     struct mst__redis_drop *drops;
@@ -147,6 +152,9 @@ uint64_t mst__redis_digest(const void *bytes, size_t length);
 /* The body of a registration, kept as one string: lengths of gateway and owner (2 bytes each), gateway, owner,
  * metadata. */
 void mst__redis_body_write(struct mst_buffer *out, const struct mst_registry_put *put);
+size_t mst__redis_body_length(const struct mst_registry_put *put);
+/* Of what is compared to tell a renewal: the body (as written) but for the owner. False: no memory. */
+bool mst__redis_body_digest(const struct mst_registry_put *put, const char *body, uint64_t *digest);
 bool mst__redis_body_read(const char *bytes, size_t length, struct mst_identity *identity);
 
 /* A state or a result, as redis_functions.lua lays them out. */
@@ -172,8 +180,12 @@ void mst__redis_opened(struct mst__redis *registry, int status, const struct mst
 /* redis_space */
 struct mst__redis_space *mst__redis_space_get(struct mst__redis *registry, const char *name);
 void mst__redis_space_destroy(struct mst__redis_space *space);
+void mst__redis_space_expire(struct mst__redis_space *space); /* all its keys at the same moment */
 void mst__redis_space_attach(struct mst__redis_space *space);
 void mst__redis_space_saw(struct mst__redis_space *space, uint64_t revision);
+
+/* Adds that the operation may have been carried out all the same. */
+void mst__redis_error_unsure(struct mst_error *error);
 
 /* What an error reply asks for. Actions on the connection, the library and the epoch have been started on return. */
 enum mst__redis_verdict {
@@ -209,6 +221,14 @@ void mst__redis_remember(struct mst__redis_space *space, char kind, struct mst_s
                          const struct mst__redis_state *result, const struct mst_registry_put *put);
 void mst__redis_replay(struct mst__redis_space *space);
 void mst__redis_forget(struct mst__redis_space *space, bool all);
+/* One thing remembered, as a follower is told of it; spans into the memo. */
+struct mst__redis_recalled {
+    char kind; /* 'p' put, 't' renewed, 'd' removed */
+    struct mst_span id, body;
+    struct mst__redis_state state;
+};
+void mst__redis_recall(const struct mst__redis_memo *memo, struct mst__redis_recalled *change);
+const struct mst__redis_memo *mst__redis_memo_next(const struct mst__redis_memo *memo);
 
 /* redis_follow and redis_feed */
 struct mst__redis_follow {
@@ -244,6 +264,13 @@ void mst__redis_follow_close(struct mst__redis *registry);
 /* Applies one entry of the feed; false where it does not follow the one before. */
 bool mst__redis_feed_apply(struct mst__redis_follow *follow, const redisReply *entry);
 void mst__redis_feed_kick(struct mst__redis *registry, bool interrupt);
+/*
+ * A change is about to be sent; and a batch was answered with the namespace's revision, `sure` if nothing of it had
+ * been sent before. Where the changes are ours alone, followers are given them from memory (`fresh`) and the feed need
+ * not be read for them. Without the certainty it is read soon.
+ */
+void mst__redis_feed_writing(const struct mst__redis_space *space);
+void mst__redis_feed_own(struct mst__redis_space *space, uint64_t revision, bool sure);
 void mst__redis_feed_up(struct mst__redis *registry);
 void mst__redis_feed_timer(struct mst_timer *timer, void *owner);
 

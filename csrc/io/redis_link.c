@@ -92,6 +92,19 @@ __attribute__((format(printf, 2, 3))) static void break_link(struct mst__redis_l
     mst_timers_set(&link->loop->timers, &link->timer, 0);
 }
 
+/* Silence is told apart from a refusal: what was sent may have been carried out. */
+static void break_silent(struct mst__redis_link *link)
+{
+    if (link->broken)
+        return;
+    if (link->state < MST__LINK_GREETING)
+        break_link(link, "no connection within %llu ms",
+                   (unsigned long long)(link->options->connect_timeout / MST_NS_PER_MS));
+    else
+        break_link(link, "no answer in time");
+    link->why.code = MST_EDEADLINE;
+}
+
 void mst__redis_link_drop(struct mst__redis_link *link, const char *reason)
 {
     break_link(link, "%s", reason);
@@ -125,19 +138,31 @@ void mst__redis_begin(struct mst__redis_link *link, uint32_t count)
     mst_buffer_append(&link->out, "\r\n", 2);
 }
 
+/* Room for `length` bytes behind the head and CR LF is there on return, or `failed` is set. */
+void mst__redis_arg_head(struct mst__redis_link *link, size_t length)
+{
+    struct mst_buffer *out = &link->out;
+    if (!mst_buffer_reserve(out, length + MST_U64_ROOM + 5))
+        return;
+    char *at = out->data + out->length;
+    *at++ = '$';
+    at = mst_u64_write(at, length);
+    *at++ = '\r';
+    *at++ = '\n';
+    out->length = (size_t)(at - out->data);
+}
+
 void mst__redis_arg(struct mst__redis_link *link, const void *bytes, size_t length)
 {
-    mst_buffer_append_byte(&link->out, '$');
-    mst_buffer_append_u64(&link->out, length);
-    mst_buffer_append(&link->out, "\r\n", 2);
+    mst__redis_arg_head(link, length);
     mst_buffer_append(&link->out, bytes, length);
     mst_buffer_append(&link->out, "\r\n", 2);
 }
 
 void mst__redis_arg_u64(struct mst__redis_link *link, uint64_t number)
 {
-    char text[24];
-    mst__redis_arg(link, text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)number));
+    char text[MST_U64_ROOM];
+    mst__redis_arg(link, text, (size_t)(mst_u64_write(text, number) - text));
 }
 
 static bool end_command(struct mst__redis_link *link, bool allowed, mst__redis_reply_fn *done, void *context,
@@ -505,11 +530,8 @@ static void on_timer(struct mst_timer *timer, void *owner)
             break_link(link, "out of memory");
         else
             start_attempt(link);
-    } else if (link->state < MST__LINK_GREETING) {
-        break_link(link, "no connection within %llu ms",
-                   (unsigned long long)(link->options->connect_timeout / MST_NS_PER_MS));
-    } else if (link->count > 0 && link->pending[link->first].deadline <= now) {
-        break_link(link, "no answer in time");
+    } else if (link->state < MST__LINK_GREETING || (link->count > 0 && link->pending[link->first].deadline <= now)) {
+        break_silent(link);
     } else if (link->count > 0) {
         set_timer(link, link->pending[link->first].deadline);
     }

@@ -36,7 +36,10 @@ struct mst__redis_pending {
 struct mst__redis_link {
     const char *name; /* for the log: "write", "feed", "bulk" */
     void (*up)(struct mst__redis_link *link);
-    /* The connection broke or could not be made; callbacks of its commands have been called. `error` is MST_EREDIS. */
+    /*
+     * The connection broke or could not be made; callbacks of its commands have been called. `error` is MST_EREDIS, or
+     * MST_EDEADLINE where the server was silent for too long; it stays in `why`.
+     */
     void (*down)(struct mst__redis_link *link, const struct mst_error *error);
     void *owner;
 
@@ -56,7 +59,7 @@ struct mst__redis_link {
     struct mst_timer timer; /* back-off, connecting, or the oldest command, by state */
     unsigned failures;
     bool closing, resolving, broken; /* broken: to be taken down as soon as no callback of it is on the stack */
-    struct mst_error why;
+    struct mst_error why;            /* of the latest end */
     unsigned handles;
     void (*closed)(struct mst__redis_link *link);
 };
@@ -83,6 +86,8 @@ static inline bool mst__redis_link_ready(const struct mst__redis_link *link)
 void mst__redis_begin(struct mst__redis_link *link, uint32_t count);
 void mst__redis_arg(struct mst__redis_link *link, const void *bytes, size_t length);
 void mst__redis_arg_u64(struct mst__redis_link *link, uint64_t number);
+/* What comes before the bytes of an argument; the caller puts them, and CR LF, into `out`. */
+void mst__redis_arg_head(struct mst__redis_link *link, size_t length);
 bool mst__redis_end(struct mst__redis_link *link, mst__redis_reply_fn *done, void *context, uint64_t timeout);
 
 /* One command of strings, ended by NULL. */

@@ -40,11 +40,15 @@ static void on_write_down(struct mst__redis_link *link, const struct mst_error *
 {
     struct mst__redis *registry = link->owner;
     registry->serving = registry->loading = false;
+    registry->own_at = 0;
     registry->why = *error;
     mst_timers_cancel(&registry->loop->timers, &registry->check_timer);
     for (struct mst__redis_space *space = registry->spaces; space != NULL; space = space->next)
         space->state = MST__SPACE_DETACHED;
-    mst__redis_opened(registry, error->code, error);
+    /* Whoever starts wants to know that there is no Redis; in which way is in the text. */
+    struct mst_error unreachable = *error;
+    unreachable.code = MST_EREDIS;
+    mst__redis_opened(registry, MST_EREDIS, &unreachable);
     uv_async_send(&registry->wake);
 }
 
@@ -114,6 +118,10 @@ static void on_tick(struct mst_timer *timer, void *owner)
     if (registry->ticks % CLOCK_TICKS == 0)
         mst__redis_read_clock(registry);
     mst__redis_follow_look(registry);
+    for (struct mst__redis_space *space = registry->spaces; registry->expire_s != 0 && space != NULL;
+         space = space->next)
+        if (space->state == MST__SPACE_ATTACHED)
+            mst__redis_space_expire(space);
     if (!registry->feed_busy && registry->feed_timer.slot == 0)
         mst__redis_feed_kick(registry, false);
     if (registry->ticks % SWEEP_TICKS == 0)
@@ -167,6 +175,7 @@ static void destroy(struct mst__redis *registry)
         mst__redis_space_destroy(space);
     }
     mst_map_destroy(registry->space_of);
+    free(registry->spare_batch);
     free(registry->strings);
     free(registry);
 }
@@ -371,4 +380,9 @@ fail:
     free(registry->strings);
     free(registry);
     return NULL;
+}
+
+void mst_redis_registry_expire(struct mst_registry *registry, uint32_t seconds)
+{
+    ((struct mst__redis *)registry)->expire_s = seconds;
 }

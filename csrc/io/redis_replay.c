@@ -33,6 +33,8 @@ static void forget_oldest(struct mst__redis_space *space)
 {
     struct mst__redis_memo *memo = space->oldest;
     space->oldest = memo->next;
+    if (space->fresh == memo)
+        space->fresh = memo->next;
     if (space->oldest == NULL)
         space->newest = NULL;
     space->memo_bytes -= size_of(memo);
@@ -47,53 +49,59 @@ void mst__redis_forget(struct mst__redis_space *space, bool all)
         forget_oldest(space);
 }
 
-static void owner_and_digest(struct mst__redis_state *state, const struct mst_registry_put *put)
+/* A buffer over memory that is there, and never more. */
+static struct mst_buffer over(char *memory, size_t size)
 {
-    struct mst_registry_put no_owner = *put;
-    struct mst_buffer body = {0};
-    no_owner.owner = (struct mst_span){0};
-    mst__redis_body_write(&body, &no_owner);
-    state->digest = mst__redis_digest(body.data, body.length);
-    state->owner = mst__redis_digest(put->owner.data, put->owner.length);
-    mst_buffer_deinit(&body);
+    return (struct mst_buffer){.data = memory, .capacity = size, .limit = size};
 }
 
 void mst__redis_remember(struct mst__redis_space *space, char kind, struct mst_span id,
                          const struct mst__redis_state *result, const struct mst_registry_put *put)
 {
-    struct mst_buffer bytes = {0}, state = {0};
+    size_t body = put != NULL ? mst__redis_body_length(put) : 0;
+    struct mst__redis_memo *memo = malloc(sizeof *memo + id.length + body);
+    if (memo == NULL)
+        return;
     struct mst__redis_state kept = *result;
-    if (kind == 'p') {
-        owner_and_digest(&kept, put);
-        kept.flags |= MST__FLAG_LIVE;
-        kept.lease = put->lease_ms;
-    } else if (kind == 't') {
-        kept.flags |= MST__FLAG_LIVE;
-    }
+    struct mst_buffer bytes = over(memo->bytes, id.length + body), state = over(memo->state, sizeof memo->state);
     mst_buffer_append(&bytes, id.data, id.length);
-    if (put != NULL)
+    if (put != NULL) {
         mst__redis_body_write(&bytes, put);
-    mst__redis_state_write(&state, &kept);
-    struct mst__redis_memo *memo = malloc(sizeof *memo + bytes.length);
-    if (memo != NULL && !bytes.failed && !state.failed) {
-        memo->next = NULL;
-        memo->at = mst_clock_monotonic();
-        memo->id_length = (uint8_t)id.length;
-        memo->body_length = (uint32_t)(bytes.length - id.length);
-        memo->kind = kind;
-        memcpy(memo->state, state.data, MST__STATE_SIZE);
-        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): an id has at least one byte
-        memcpy(memo->bytes, bytes.data, bytes.length);
-        *(space->newest != NULL ? &space->newest->next : &space->oldest) = memo;
-        space->newest = memo;
-        space->memo_bytes += size_of(memo);
-        space->memo_count++;
-    } else {
-        free(memo);
+        if (!mst__redis_body_digest(put, memo->bytes + id.length, &kept.digest)) {
+            free(memo);
+            return;
+        }
+        kept.owner = mst__redis_digest(put->owner.data, put->owner.length);
+        kept.lease = put->lease_ms;
     }
-    mst_buffer_deinit(&bytes);
-    mst_buffer_deinit(&state);
+    if (kind != 'd')
+        kept.flags |= MST__FLAG_LIVE;
+    mst__redis_state_write(&state, &kept);
+    memo->next = NULL;
+    memo->at = mst_clock_monotonic();
+    memo->id_length = (uint8_t)id.length;
+    memo->body_length = (uint32_t)body;
+    memo->kind = kind;
+    *(space->newest != NULL ? &space->newest->next : &space->oldest) = memo;
+    space->newest = memo;
+    if (space->fresh == NULL)
+        space->fresh = memo;
+    space->memo_bytes += size_of(memo);
+    space->memo_count++;
     mst__redis_forget(space, false);
+}
+
+void mst__redis_recall(const struct mst__redis_memo *memo, struct mst__redis_recalled *change)
+{
+    change->kind = memo->kind;
+    change->id = (struct mst_span){memo->bytes, memo->id_length};
+    change->body = (struct mst_span){memo->bytes + memo->id_length, memo->body_length};
+    mst__redis_state_read(memo->state, MST__STATE_SIZE, &change->state);
+}
+
+const struct mst__redis_memo *mst__redis_memo_next(const struct mst__redis_memo *memo)
+{
+    return memo->next;
 }
 
 /* Until every call is answered the space has to replay again on the next connection. */

@@ -20,6 +20,10 @@ static struct mst__redis_space *create(struct mst__redis *registry, const char *
             space->key[i] = NULL;
             goto fail;
         }
+    for (int i = 0; i < 5; i++)
+        mst_buffer_appendf(&space->keys, "$%zu\r\n%s\r\n", strlen(space->key[i]), space->key[i]);
+    if (space->keys.failed)
+        goto fail;
     if (mst_map_set(registry->space_of, name, strlen(name), (uint64_t)(uintptr_t)space) < 0)
         goto fail;
     space->next = registry->spaces;
@@ -43,6 +47,7 @@ void mst__redis_space_destroy(struct mst__redis_space *space)
     mst__redis_forget(space, true);
     for (int i = 0; i < 5; i++)
         free(space->key[i]);
+    mst_buffer_deinit(&space->keys);
     free(space);
 }
 
@@ -52,6 +57,16 @@ void mst__redis_space_saw(struct mst__redis_space *space, uint64_t revision)
         space->seen = revision;
 }
 
+void mst__redis_space_expire(struct mst__redis_space *space)
+{
+    struct mst__redis *registry = space->registry;
+    char at[24];
+    long long until = mst__redis_now(registry) + registry->expire_s * INT64_C(1000);
+    snprintf(at, sizeof at, "%lld", until);
+    for (int i = 0; i < 5; i++)
+        mst__redis_send(&registry->write, NULL, NULL, MST__COMMAND_TIMEOUT, "PEXPIREAT", space->key[i], at, NULL);
+}
+
 void mst__redis_fcall(struct mst__redis_space *space, const char *function, uint32_t more)
 {
     struct mst__redis_link *link = &space->registry->write;
@@ -59,8 +74,7 @@ void mst__redis_fcall(struct mst__redis_space *space, const char *function, uint
     mst__redis_arg(link, "FCALL", 5);
     mst__redis_arg(link, function, strlen(function));
     mst__redis_arg(link, "5", 1);
-    for (int i = 0; i < 5; i++)
-        mst__redis_arg(link, space->key[i], strlen(space->key[i]));
+    mst_buffer_append(&link->out, space->keys.data, space->keys.length);
 }
 
 static void hold_back(struct mst__redis_space *space)
@@ -112,7 +126,13 @@ void mst__redis_space_attach(struct mst__redis_space *space)
         space->state = MST__SPACE_DETACHED;
 }
 
-/* ---- error replies ---- */
+/* ---- errors ---- */
+
+void mst__redis_error_unsure(struct mst_error *error)
+{
+    struct mst_error copy = *error;
+    mst_error_set(error, copy.code, "%.350s; it may have been carried out", copy.message);
+}
 
 static bool begins(const redisReply *reply, const char *word)
 {

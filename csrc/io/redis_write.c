@@ -114,8 +114,28 @@ void mst__redis_part_fail(struct mst__redis_part *part, int status, const struct
     if (request->status == 0) {
         request->status = status;
         request->error = *error;
+        if (part->retry)
+            mst__redis_error_unsure(&request->error);
     }
     mst__redis_part_settle(part);
+}
+
+/* What is in flight, or was when a connection broke. What only waited in the queue was certainly not carried out. */
+static bool was_sent(const struct mst__redis_request *request)
+{
+    bool sent = false;
+    for (uint32_t i = 0; i < request->part_count; i++)
+        sent |= request->parts[i].list == NULL || request->parts[i].retry;
+    return sent;
+}
+
+/* Ends a request that has got no answer. */
+static void finish_unanswered(struct mst__redis_request *request, const struct mst_error *why)
+{
+    struct mst_error error = *why;
+    if (was_sent(request))
+        mst__redis_error_unsure(&error);
+    mst__redis_request_finish(request, error.code, &error);
 }
 
 static void on_deadline(struct mst_timer *timer, void *owner)
@@ -125,10 +145,10 @@ static void on_deadline(struct mst_timer *timer, void *owner)
     struct mst_error error;
     (void)timer;
     if (registry->serving)
-        mst_error_set(&error, MST_EDEADLINE, "Redis at %s did not answer in time", registry->address);
+        mst_error_set(&error, MST_EDEADLINE, "Redis at %s: no answer in time", registry->address);
     else
         error = registry->why;
-    mst__redis_request_finish(request, error.code, &error);
+    finish_unanswered(request, &error);
 }
 
 /* Makes the next version: milliseconds (44 bits), a counter (8), the instance (12). It may run ahead of the clock. */
@@ -182,6 +202,8 @@ static void request_submit(struct mst__redis_request *request, size_t bytes)
     if (request->next != NULL)
         request->next->previous = request;
     registry->requests = request;
+    if (request->space->waiting == 0 && request->space->batches == 0)
+        mst__redis_feed_writing(request->space);
     enqueue_parts(request, next_version(registry));
 }
 
@@ -322,6 +344,20 @@ void mst__redis_reap(struct mst_registry *base, const char *namespace_, const st
 
 /* ---- batches ---- */
 
+/* One is kept, so that a batch of one record does not cost an allocation of the size of a full one. */
+static struct batch *batch_take(struct mst__redis *registry)
+{
+    struct batch *batch = registry->spare_batch;
+    registry->spare_batch = NULL;
+    return batch != NULL ? batch : malloc(sizeof *batch);
+}
+
+static void batch_give(struct mst__redis *registry, struct batch *batch)
+{
+    free(registry->spare_batch);
+    registry->spare_batch = batch;
+}
+
 static bool fits(const struct batch *batch, const struct mst__redis_part *part, uint32_t records, size_t bytes)
 {
     if (batch->count == 0)
@@ -388,6 +424,7 @@ static void out_of_memory(struct batch *batch, const struct mst_error *error)
 static void on_error(struct batch *batch, const redisReply *reply)
 {
     struct mst_error error;
+    batch->space->registry->own_at = 0;
     switch (mst__redis_judge(batch->space, reply, &error)) {
     case MST__VERDICT_AGAIN:
         put_back(batch, false);
@@ -416,12 +453,16 @@ static void on_results(struct batch *batch, const redisReply *reply)
     const char *at = reply->element[1]->str;
     mst__redis_space_saw(batch->space, revision);
     batch->space->tombstones = reply->element[2]->integer > 0;
+    batch->space->fresh = NULL;
+    bool sure = true;
     for (uint32_t i = 0; i < batch->count; i++) {
         struct mst__redis_part *part = batch->parts[i];
         const char *own = at;
         at += (size_t)mst__redis_part_results(part) * MST__RESULT_SIZE;
+        sure &= !part->retry;
         mst__redis_part_read(part, own, revision);
     }
+    mst__redis_feed_own(batch->space, revision, sure);
 }
 
 static void on_batch(redisReply *reply, void *context)
@@ -434,7 +475,7 @@ static void on_batch(redisReply *reply, void *context)
         on_error(batch, reply);
     else
         on_results(batch, reply);
-    free(batch);
+    batch_give(batch->space->registry, batch);
 }
 
 static uint64_t feed_length(struct mst__redis_space *space, size_t bytes)
@@ -472,11 +513,9 @@ static bool list_name(struct mst__redis_space *space)
 
 static bool send_batch(struct mst__redis_space *space)
 {
-    struct batch *batch = malloc(sizeof *batch);
-    if (batch == NULL || !list_name(space)) {
-        free(batch);
+    struct batch *batch = list_name(space) ? batch_take(space->registry) : NULL;
+    if (batch == NULL)
         return false;
-    }
     batch->space = space;
     batch->puts = false;
     batch->count = 0;
@@ -487,7 +526,7 @@ static bool send_batch(struct mst__redis_space *space)
         return true;
     }
     put_back(batch, false);
-    free(batch);
+    batch_give(space->registry, batch);
     return false;
 }
 
@@ -541,5 +580,5 @@ void mst__redis_write_close(struct mst__redis *registry)
     mst_error_set(&error, MST_ECLOSED, "the registry is closed");
     while (registry->requests != NULL)
         // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): finishing takes the request out of the list before it is freed
-        mst__redis_request_finish(registry->requests, MST_ECLOSED, &error);
+        finish_unanswered(registry->requests, &error);
 }

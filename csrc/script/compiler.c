@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "script/compiler.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -8,6 +10,8 @@
 
 #include "match/program.h"
 #include "script/state.h"
+
+#define FOLDER_MAX 10000 /* entries that are looked at */
 
 struct mst_script_compiler {
     lua_State *L;
@@ -30,6 +34,25 @@ int mst_script_regex_check(lua_State *L)
         return 2;
     lua_pushinteger(L, error.offset);
     return 3;
+}
+
+int mst_script_list_folder(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    lua_newtable(L); /* before the folder is open, because it may throw */
+    DIR *folder = opendir(path);
+    if (!folder) {
+        lua_pushnil(L);
+        lua_pushstring(L, strerror(errno));
+        return 2;
+    }
+    int count = 0;
+    for (const struct dirent *entry; count < FOLDER_MAX && (entry = readdir(folder));) {
+        lua_pushstring(L, entry->d_name);
+        lua_rawseti(L, -2, ++count);
+    }
+    closedir(folder);
+    return 1;
 }
 
 int mst_script_compiler_create(struct mst_script_compiler **compiler, struct mst_error *error)
@@ -124,6 +147,20 @@ static void take_warnings(lua_State *L, int table, struct mst_buffer *warnings)
     mst_buffer_append_byte(warnings, ']');
 }
 
+/* Runs a job in protection: not even pushing an argument may throw outside. */
+static int protect(struct mst_script_compiler *self, lua_CFunction function, void *job, int *code,
+                   struct mst_error *error)
+{
+    int status = lua_cpcall(self->L, function, job);
+    if (status) {
+        const char *text =
+            status != LUA_ERRMEM && lua_type(self->L, -1) == LUA_TSTRING ? lua_tostring(self->L, -1) : "";
+        *code = mst_error_set(error, status == LUA_ERRMEM ? MST_ENOMEM : MST_EINTERNAL, "filter compiler: %s", text);
+    }
+    lua_settop(self->L, 0);
+    return *code;
+}
+
 struct job {
     struct mst_script_compiler *self;
     struct mst_span source;
@@ -165,20 +202,101 @@ static int compile(void *context, struct mst_span source, bool json, struct mst_
 {
     struct mst_script_compiler *self = context;
     struct job job = {self, source, json, program, warnings, error, 0};
-    /* lua_cpcall, so that not even pushing the arguments can throw outside protection. */
-    int status = lua_cpcall(self->L, run, &job);
-    if (status) {
-        const char *text =
-            status != LUA_ERRMEM && lua_type(self->L, -1) == LUA_TSTRING ? lua_tostring(self->L, -1) : "";
-        job.code = mst_error_set(error, status == LUA_ERRMEM ? MST_ENOMEM : MST_EINTERNAL, "filter compiler: %s", text);
-    }
-    lua_settop(self->L, 0);
+    protect(self, run, &job, &job.code, error);
     if (!job.code && (program->failed || (warnings && warnings->failed)))
         job.code = mst_error_set(error, MST_ENOMEM, "no memory for a filter");
     return job.code;
 }
 
+/* Named filters */
+
+struct load {
+    struct mst_script_compiler *self;
+    const char *folder; /* NULL: to none */
+    struct mst_error *error;
+    int code;
+};
+
+/* Stack: nil, problems. The first of them, and how many more there are. */
+static int take_problems(lua_State *L, struct mst_error *error)
+{
+    int problems = lua_gettop(L), count = (int)lua_objlen(L, problems);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "muster.filter.library");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "line");
+    lua_rawgeti(L, problems, 1);
+    lua_call(L, 1, 1);
+    const char *text = lua_tostring(L, -1);
+    mst_error_set(error, MST_ECONFIG, "%s", text ? text : "the filters cannot be loaded");
+    if (count > 1)
+        mst_error_hint(error, "and %d more", count - 1);
+    return MST_ECONFIG;
+}
+
+static int load(lua_State *L)
+{
+    struct load *job = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->self->options);
+    int options = lua_gettop(L);
+    if (!job->folder) {
+        lua_pushnil(L);
+        lua_setfield(L, options, "named");
+        return 0;
+    }
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "muster.filter.library");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "load");
+    lua_pushstring(L, job->folder);
+    lua_pushcfunction(L, mst_script_list_folder);
+    lua_pushvalue(L, options);
+    lua_call(L, 3, 2);
+    if (lua_isnil(L, -2)) {
+        job->code = take_problems(L, job->error);
+        return 0;
+    }
+    lua_getfield(L, -2, "named");
+    lua_setfield(L, options, "named");
+    return 0;
+}
+
+int mst_script_compiler_load(struct mst_script_compiler *compiler, const char *folder, struct mst_error *error)
+{
+    struct load job = {compiler, folder, error, 0};
+    return protect(compiler, load, &job, &job.code, error);
+}
+
+struct listing {
+    struct mst_script_compiler *self;
+    struct mst_buffer *out;
+    int code;
+};
+
+static int list_named(lua_State *L)
+{
+    struct listing *job = lua_touserdata(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "muster.filter.library");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "list_json");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->self->options);
+    lua_getfield(L, -1, "named");
+    lua_remove(L, -2);
+    lua_call(L, 1, 1);
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length);
+    mst_buffer_append(job->out, text ? text : "[]", text ? length : 2);
+    return 0;
+}
+
+static int list(void *context, struct mst_buffer *out, struct mst_error *error)
+{
+    struct listing job = {context, out, 0};
+    return protect(context, list_named, &job, &job.code, error);
+}
+
 struct mst_compiler mst_script_compiler_slot(struct mst_script_compiler *compiler)
 {
-    return (struct mst_compiler){compiler, compile};
+    return (struct mst_compiler){compiler, compile, list};
 }

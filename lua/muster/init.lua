@@ -14,6 +14,9 @@
 --   m:register{ id =, metadata =, ttl =, .. }      m:register{ {..}, {..} }: a list, answered with a list
 --   m:heartbeat(id or ids, ttl)    m:get(id)    m:unregister(id)
 --   m:enumerate(filter or {..})    m:count(filter or {..})    m:explain(filter or {..}, id)
+--   m:aggregate{ filter =, group_by = { "site" }, compute = { mean = "avg(load)" } }
+--   m:prepare(filter)              checked and compiled now, used with parameters later (prepared.lua)
+--   m:filters()  m:load_filters(folder)     named filters
 --   m:multicast{ filter = or all = true, payload =, .. }
 --   m:each{ filter =, .. }         iterates over all that match, page by page: for identity in m:each(..)
 --   m:start(verb, body, fn)        does not wait; fn(answer) or fn(nil, message, code)
@@ -28,6 +31,7 @@
 -- gateway may answer a table of those ids that differ from received: { ["a"] = "CODE text", ["b"] = true }.
 -- Handlers run while this process waits in m:run or in any call.
 local core = require "muster.core"
+local prepared = require "muster.prepared"
 
 local M = { null = core.null, array = core.array, version = core.version }
 
@@ -55,7 +59,7 @@ end
 -- Opening -----------------------------------------------------------------------------------------------------------
 
 local OPEN = { redis = true, nats = true, namespace = true, prefix = true, log_level = true, log_json = true,
-               max_identities = true }
+               max_identities = true, filters = true }
 local CONNECT = { socket = true, nats = true, namespace = true, prefix = true, timeout = true }
 local NATS = { servers = "nats_servers", user = "nats_user", password = "nats_password", token = "nats_token",
                credentials_file = "nats_credentials_file", nkey_file = "nats_nkey_file", ca_file = "nats_ca_file" }
@@ -116,8 +120,9 @@ local function add_redis(redis, into)
   return true
 end
 
-local function door(raw, namespace)
-  return setmetatable({ raw = raw, namespace = namespace or "default" }, Door)
+-- `many`: there may be several coordinators behind it.
+local function door(raw, namespace, many)
+  return setmetatable({ raw = raw, namespace = namespace or "default", many = many }, Door)
 end
 
 -- A coordinator in this process.
@@ -126,7 +131,7 @@ function M.open(options)
   check(options, "table", 1, "open")
   check_keys(options, OPEN, "open")
   local settings = { prefix = options.prefix, log_level = options.log_level, log_json = options.log_json,
-                     max_identities = options.max_identities }
+                     max_identities = options.max_identities, filters = options.filters }
   if not add_redis(options.redis, settings) then
     return fail("redis is '" .. options.redis .. "', expected HOST:PORT, a path or redis://HOST:PORT/DB", "ECONFIG")
   end
@@ -147,7 +152,7 @@ function M.connect(options)
   add_nats(options.nats, settings, "connect")
   local raw, message, code = core.connect(settings)
   if not raw then return fail(message, code) end
-  return door(raw, options.namespace)
+  return door(raw, options.namespace, options.nats ~= nil)
 end
 
 -- Verbs -------------------------------------------------------------------------------------------------------------
@@ -204,11 +209,37 @@ function Door:count(query)
   return self:call("count", body_of(query, "filter", "count"))
 end
 
+function Door:aggregate(query)
+  return self:call("aggregate", body_of(query, "filter", "aggregate"))
+end
+
 function Door:explain(query, id)
   local body = {}
   for key, value in pairs(body_of(query, "filter", "explain")) do body[key] = value end
   body.id = id or body.id
   return self:call("explain", body)
+end
+
+-- A filter that is used again and again, with parameters (prepared.lua).
+function Door:prepare(filter)
+  local described, message, code, detail = self:call("prepare", { filter = filter })
+  if not described then return nil, message, code, detail end
+  return prepared.new(self, filter, described)
+end
+
+-- The named filters of the coordinator: a list of { name =, signature =, doc =, params =, filter = }.
+function Door:filters()
+  local answer, message, code, detail = self:call("filters", {})
+  if not answer then return nil, message, code, detail end
+  return answer.filters
+end
+
+-- Reads a folder of named filters again, or another one; only on a coordinator opened here.
+function Door:load_filters(folder)
+  check(folder, "string", 1, "load_filters")
+  local ok, message, code = self.raw:load_filters(folder)
+  if not ok then return fail(message, code) end
+  return true
 end
 
 function Door:multicast(message)
@@ -221,6 +252,8 @@ function Door:each(query)
   local body = {}
   for key, value in pairs(body_of(query, "filter", "each")) do body[key] = value end
   return coroutine.wrap(function()
+    -- The next page may come from another instance, and only a sorted list goes on there.
+    if self.many and not body.sort then body.sort = core.array { "@id" } end
     repeat
       local page = assert(self:enumerate(body))
       for _, identity in ipairs(page.identities) do coroutine.yield(identity) end
@@ -311,7 +344,7 @@ end
 
 function Door:within(namespace)
   check(namespace, "string", 1, "within")
-  return door(self.raw, namespace)
+  return door(self.raw, namespace, self.many)
 end
 
 return M

@@ -3,7 +3,8 @@
 import { strict as assert } from "node:assert";
 import { call, refused, test } from "./client.mjs";
 
-const VERBS = ["count", "enumerate", "explain", "get", "heartbeat", "multicast", "register", "unregister"];
+const VERBS = ["aggregate", "count", "enumerate", "explain", "filters", "get", "heartbeat", "multicast", "prepare",
+  "register", "unregister"];
 
 async function collect(answers) {
   const list = [];

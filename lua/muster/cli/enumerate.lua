@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- `muster enumerate`: lists what matches, page by page.
+local aggregate = require "muster.cli.aggregate"
 local count = require "muster.cli.count"
 local failure = require "muster.cli.failure"
 local options = require "muster.cli.options"
@@ -14,15 +15,21 @@ local M = {
   muster enumerate 'site == "hq" and battery < 20'
   muster ls --sort site,-battery --limit 10
   muster ls 'fw < semver"1.3"' --fields site,fw --json
+  muster ls --group-by site --agg avg:metrics.load --agg p99:metrics.load
+  muster ls 'battery < 5' --exists && echo "hurry"
 ]],
   details = [[
 On a terminal the list has aligned columns. Otherwise each line is id, seconds left of the lease (- for never) and
 metadata, separated by tabs; with --json each line is the identity as the server gives it.
+
+With --group-by or --agg there is a line for each group instead, the largest first: its values, how many, the figures.
+Figures are count, sum, avg, min, max and percentiles (p50, p90, p99, p99.9), over the numbers at a path. With --exists
+nothing but the exit code tells whether anything matches: 0 yes, 1 no.
 ]],
 }
 
 local PAGE = 4000 -- of any order; smaller where the answer does not fit
-local SORTED = 10000 -- a sorted list has one page
+local SORTED = 10000 -- each page of a sorted list looks at all that match
 
 function M.setup(command)
   command:argument("filter", "A filter; without one, all."):args "?"
@@ -32,6 +39,10 @@ function M.setup(command)
   options.option(command, "--fields", "<paths>", "Only these fields of the metadata.")
   command:flag("--no-metadata", "Only ids and leases.")
   command:flag("--count", "Only how many (as muster count).")
+  command:flag("--exists", "Only whether: exit code 0 or 1.")
+  options.option(command, "--group-by", "<paths>", "Count by the values there, e.g. site,kind.")
+  options.option(command, "--agg", "<figure:path>", "A figure of each group, e.g. avg:metrics.load (repeatable).")
+    :count "*"
   options.option(command, "--min-revision", "<n>", "Refuse unless the server has seen this revision.")
   command:flag("--fail-empty", "Exit code 1 if nothing matches.")
   options.output(command)
@@ -101,15 +112,14 @@ local function fetch(door, plan, limit, cursor)
   end
 end
 
--- Pages through the list. Answers how many were listed, and how many match.
+-- Pages through the list. Answers how many were listed.
 local function list(door, plan, out)
-  local listed, total, cursor, page = 0, 0, nil, plan.sort and SORTED or PAGE
+  local listed, cursor, page = 0, nil, plan.sort and SORTED or PAGE
   repeat
     local wanted = math.min(page, plan.limit - listed)
     local it, limit = fetch(door, plan, wanted, cursor)
     if limit < wanted then page = limit end
     if listed == 0 then
-      total = tonumber(it.total)
       for _, warning in ipairs(text.elements(it.warnings)) do out:warn(text.value(warning)) end
     end
     local identities = text.elements(it.identities)
@@ -117,27 +127,43 @@ local function list(door, plan, out)
     listed = listed + #identities
     cursor = it.next_cursor ~= "null" and it.next_cursor or nil
   until not cursor or listed >= plan.limit
-  return listed, total
+  return listed
+end
+
+-- Whether anything matches.
+local function tell_whether(args, out)
+  local source = options.filter_source(args, args.filter)
+  local filter, params = options.filter_members(args, source)
+  local door = options.open_door(args)
+  local answer = door:call("enumerate", text.object { filter, params, { "exists", "true" } }, source)
+  door:close()
+  local it = text.members(answer)
+  for _, warning in ipairs(text.elements(it.warnings)) do out:warn(text.value(warning)) end
+  if out.json then out:line(answer) end
+  return it.exists == "true" and failure.EXIT.ok or failure.EXIT.refused
 end
 
 function M.run(args, out)
   if args.count then return count.run(args, out) end
+  if args.group_by or #(args.agg or {}) > 0 then
+    return aggregate.run(args, out, args.group_by and split(args.group_by, "--group-by") or {})
+  end
+  if args.exists then return tell_whether(args, out) end
   if args.no_metadata and args.fields then failure.usage "--no-metadata and --fields exclude each other" end
   local plan = {
     source = options.filter_source(args, args.filter),
     limit = options.integer(args.limit, "--limit", 1) or math.huge,
     fields = args.fields and split(args.fields, "--fields"),
-    sort = args.sort and text.list(split(args.sort, "--sort"), "--sort"),
+    -- Over NATS the next page may come from another instance, and only a sorted list goes on there.
+    sort = args.sort and text.list(split(args.sort, "--sort"), "--sort")
+      or options.over_nats(args) and '["@id"]' or nil,
     metadata = not args.no_metadata,
     min_revision = args.min_revision and ("%d"):format(options.integer(args.min_revision, "--min-revision")),
   }
   plan.filter, plan.params = options.filter_members(args, plan.source)
   local door = options.open_door(args)
-  local listed, total = list(door, plan, out)
+  local listed = list(door, plan, out)
   door:close()
-  if plan.sort and listed < total and listed < plan.limit then
-    out:warn(("sorted lists end after %s; %s match"):format(output.number(listed), output.number(total)))
-  end
   return args.fail_empty and listed == 0 and failure.EXIT.refused or failure.EXIT.ok
 end
 

@@ -3,14 +3,23 @@
 local failure = require "muster.cli.failure"
 local options = require "muster.cli.options"
 local output = require "muster.cli.output"
+local plan = require "muster.cli.plan"
 local text = require "muster.cli.text"
 
 local M = {
   name = "explain",
-  summary = "Explain a filter: how many match, and why one identity does or does not.",
+  summary = "Explain a filter: how many match, how it is answered, and why one identity does or does not match.",
   examples = [[
   muster explain 'battery < 20 and site == "hq"'
   muster explain 'battery < 20 and site == "hq"' --id sensor-1
+  muster explain 'battery < 20 and site == "hq"' --analyze
+]],
+  details = [[
+The plan has a line for each clause, in the order of evaluation. COLUMN: how the field's values are kept (dict8: one
+byte an identity, which stands for a value; sketch8: for a range of values; bitset; ids; documents: not in a column).
+KERNEL: how its rows are found. VALUES: how many different ones there are (of a sketch: ranges); MISSING: how many
+identities do not have the field. With --analyze: TESTED, for how many of the values the clause was worked out now;
+IN and OUT, how many identities came in and went on; VERIFIED, how many were looked at one by one.
 ]],
 }
 
@@ -18,6 +27,7 @@ function M.setup(command)
   command:argument("filter", "The filter."):args "?"
   options.filter(command)
   options.option(command, "--id", "<id>", "Clause by clause for this identity.")
+  command:flag("--analyze", "Run it and tell rows and time of each clause.")
   options.output(command)
   options.door(command)
 end
@@ -61,7 +71,8 @@ function M.run(args, out)
   local members, params = options.filter_members(args, source)
   local door = options.open_door(args)
   local answer = door:call("explain",
-    text.object { members, params, { "id", args.id and text.quote(args.id, "--id", "EID") } }, source)
+    text.object { members, params, { "id", args.id and text.quote(args.id, "--id", "EID") },
+                  { "analyze", args.analyze and "true" or nil } }, source)
   door:close()
   if out.json then
     out:line(answer)
@@ -76,6 +87,11 @@ function M.run(args, out)
   local total, all = tonumber(it.total), tonumber(it.identities)
   local share = all > 0 and (", %.1f %%"):format(100 * total / all) or ""
   out:line(("matches  %s of %s identities%s"):format(output.number(total), output.number(all), share))
+  if it.only_missing and it.only_missing ~= "0" then
+    out:line(("         %s only because a field is missing (no value at a negated clause)"):format(
+      output.number(tonumber(it.only_missing))))
+  end
+  if not args.id or args.analyze then plan.show(it, args.analyze, out) end
   for _, warning in ipairs(text.elements(it.warnings)) do out:warn(text.value(warning)) end
   return failure.EXIT.ok
 end

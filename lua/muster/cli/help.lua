@@ -13,7 +13,7 @@ muster - register identities, find them by metadata, send to all that match
   muster enumerate 'site == "hq"'
   muster multicast 'site == "hq"' '{"cmd":"ping"}'
 
-Use it       register  heartbeat  get  enumerate (ls)  count  multicast  unregister  receive  explain  match
+Use it       register  heartbeat  get  enumerate (ls)  count  multicast  unregister  receive  explain  match  filters
 Run it       serve
 Measure it   loadtest
 More         help  version  completion  demo
@@ -42,6 +42,9 @@ Find
   muster enumerate 'battery < 20 and site in ["hq","lab"]'
   muster ls 'battery < :low' --param low=20 --sort site,-battery --limit 10
   muster ls --fields site,battery --json | head
+  muster ls --group-by site --agg avg:metrics.load      how many, and figures, by group
+  muster ls 'battery < 20' --exists                     only the exit code: 0 some, 1 none
+  muster filters                                        named filters of the server, for @name(..) in any filter
   muster count 'not (fw >= semver"1.3")'
   muster explain 'battery < 20' --id sensor-1           why does it match, or not?
   muster match 'level == "error"' < log.ndjson          grep with the filter language, no server

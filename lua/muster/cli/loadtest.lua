@@ -36,10 +36,10 @@
 --     "in_flight": 1000,                optional: most operations at one time
 --     "argv": ["loadtest","mixed"] }    for the report, with any password replaced by "***"
 --
--- core.loadtest answers (report_json, exit_code): 0, 99 where a threshold failed, 130 after SIGINT; or nil, message,
--- code. The C side prints progress on stderr and the report text on stdout; printing report_json for --json and
--- writing --out are done here.
+-- core.loadtest answers (report_json, exit_code), see csrc/host/loadtest.h; or nil, message, code. The C side prints
+-- progress on stderr and the report text on stdout; printing report_json for --json and writing --out are done here.
 local core = require "muster.core"
+local clean = require "muster.cli.loadtest_clean"
 local failure = require "muster.cli.failure"
 local options = require "muster.cli.options"
 local text = require "muster.cli.text"
@@ -51,11 +51,20 @@ local M = {
   muster loadtest mixed -r 500 -d 30s --embedded
   muster loadtest multicast -r 200 -d 1m --receivers 2 --ack received --threshold 'delivery>99%'
   muster loadtest register -r 2000 -d 10s --redis-addr localhost:6379 --threshold 'p99<50ms' --json
+  muster loadtest clean --dry-run           what load tests that were killed have left in Redis
 ]],
   details = [[
 Latency counts from the planned start of each operation. A threshold is METRIC OPERATOR VALUE, such as 'p99<50ms',
-'multicast.p99<100ms', 'error_rate<0.1%', 'delivery>99%' or 'rate>490'; one that fails makes the exit code 99.
-Interrupted by SIGINT it prints the report and ends with 130.
+'multicast.p99<100ms', 'error_rate<0.1%', 'delivery>99%' or 'rate>490'.
+
+Exit code: 0 if the run was carried out as planned, 130 or 143 after SIGINT or SIGTERM (the report is printed, the
+namespace removed), 99 if a threshold failed; 4 if operations were cut off from Redis or NATS, 5 if some got no answer
+in time, 1 if all failed, unless a threshold for error_rate says how many may; 4 or 5 also if the run's namespace could
+not be removed from Redis. What is slow or was shed is a result, for thresholds to judge.
+
+Keys of a run are muster:{lt-NAME}:*. Of one that was killed they stay until Redis removes them ten minutes later.
+`muster loadtest clean` lists such namespaces, running tests included, and removes them after the number of them was
+typed or given by --expect.
 ]],
 }
 
@@ -73,8 +82,8 @@ function M.setup(command)
   local function add(names, argument, name, description)
     return options.option(command, names, argument, describe(name, description)):target(name)
   end
-  command:argument("mode", "register, enumerate, multicast or mixed."):args "?"
-    :choices { "register", "enumerate", "multicast", "mixed" }
+  command:argument("mode", "register, enumerate, multicast or mixed; or clean."):args "?"
+    :choices { "register", "enumerate", "multicast", "mixed", "clean" }
   command:group("Load",
     add("-r --rate", "<n>", "rate", "Operations a second"),
     add("-d --duration", "<time>", "duration", "How long"),
@@ -99,6 +108,9 @@ function M.setup(command)
     add("--password-file", "<file>", "password_file", "File with the password for Redis"),
     add("--redis-password", "<text>", "redis_password", "The password; others can read it in the list of processes"),
     add("--nats-servers", "<urls>", "nats_servers", "Comma-separated"))
+  command:group("Clean",
+    command:flag("--dry-run", "Only list what would be removed."),
+    add("--expect", "<n>", "expect", "Remove them, if there are so many"))
   command:group("Report",
     add("--report-interval", "<time>", "report_interval", "Time between progress lines"),
     add("--progress", "<how>", "progress", "Progress lines: text, json or none"):choices { "text", "json", "none" },
@@ -218,7 +230,7 @@ local function build(args, out)
     verbose = args.verbose or false,
     embedded = args.embedded or false,
     redis = redis(given, out),
-    nats_servers = given.nats_servers,
+    nats_servers = options.nats_servers(given.nats_servers),
     mix = mix(given),
     ttl_s = seconds(given.ttl, "--ttl"),
     filter = args.filter or "",
@@ -241,6 +253,11 @@ end
 
 function M.run(args, out)
   if not args.mode then failure.usage "give a mode: register, enumerate, multicast or mixed" end
+  if args.mode == "clean" then
+    local given = setmetatable({}, { __index = function(_, name) return args[name] or DEFAULTS[name] end })
+    return clean.run(args, redis(given, out), out)
+  end
+  if args.dry_run or args.expect then failure.usage "--dry-run and --expect are for muster loadtest clean" end
   local settings = build(args, out)
   local file
   if args.out then

@@ -11,8 +11,8 @@ local output = require "muster.cli.output"
 local M = {}
 
 M.COMMANDS = {
-  "register", "heartbeat", "get", "enumerate", "count", "multicast", "unregister", "receive", "explain", "match",
-  "serve", "loadtest", "demo", "help", "version", "completion",
+  "register", "heartbeat", "get", "enumerate", "count", "multicast", "unregister", "receive", "explain", "filters",
+  "match", "serve", "loadtest", "demo", "help", "version", "completion",
 }
 
 -- Leaves the parser, through its own code, with a text to print.

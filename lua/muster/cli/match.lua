@@ -2,6 +2,7 @@
 -- `muster match`: grep with the filter language. No server; the engine's own matcher runs on each line.
 local core = require "muster.core"
 local failure = require "muster.cli.failure"
+local named = require "muster.cli.named"
 local options = require "muster.cli.options"
 
 local M = {
@@ -26,6 +27,7 @@ local SOME, NONE = 0, 1
 function M.setup(command)
   command:argument("words", "The filter, then a file (default: standard input)."):args "0-2":argname "<filter> <file>"
   options.filter(command)
+  named.option(command)
   command:flag("--count", "Print only how many lines match.")
   options.option(command, "--now", "<time>", "What now() is: Unix milliseconds, or RFC 3339.")
   options.output(command)
@@ -66,16 +68,16 @@ local function read_words(args)
   return { text = words[1] }, words[2]
 end
 
-local function compile(source)
-  local compiled, message, code, detail = options.compile(source)
+local function compile(source, library)
+  local compiled, message, code, detail = options.compile(source, library)
   if compiled then return compiled end
   local f = { code = code, message = "filter: " .. message, bare = detail }
-  options.show_filter_error(f, source)
+  options.show_filter_error(f, source, library)
   failure.raise(f)
 end
 
 local function create_matcher(args, source, out)
-  local compiled = compile(source)
+  local compiled = compile(source, named.load(args.filters))
   out:warnings(compiled.warnings)
   local matcher, message, code = core.matcher {
     program = compiled.program, params = options.params(args), now = args.now and parse_time(args.now) or core.now(),

@@ -89,10 +89,12 @@ local STATES = {
 }
 
 local function explain_state(state, args)
+  local within = args.timeout or "5s"
   local texts = {
     no_receiver = "nobody listens on its subject",
     timeout = (args.ack == "none" and "not confirmed by messaging" or "no acknowledgement") ..
-      " within " .. (args.timeout or "5s"),
+      " within " .. within,
+    received = args.ack == "processed" and "not processed within " .. within or nil,
     expired = "its lease ended",
     unreachable = "lost with the connection to messaging",
   }
@@ -131,6 +133,10 @@ function M.show(answer, args, out)
   end
   parts[#parts + 1] = "in " .. output.duration(text.value(it.elapsed_ms) / 1000)
   out:line(table.concat(parts, "   "))
+  if args.ack == "processed" and states.received then
+    out:line(("  %s received but %s%s"):format(output.number(states.received), explain_state("received", args),
+      args.report == "all" and "" or " (--report all lists them)"))
+  end
   show_receipts(text.elements(it.receipts or "[]"), args, out)
   if it.receipts_cut == "true" then out:warn "not all receipts fit into the answer" end
 end

@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Options that several commands share, and the way from them to a door (a client of a running server).
 local core = require "muster.core"
+local errors = require "muster.filter.errors"
 local failure = require "muster.cli.failure"
 local filter = require "muster.filter"
 local regex = require "muster.filter.regex"
 local text = require "muster.cli.text"
+local wording = require "muster.cli.wording"
 
 local M = {}
 
@@ -95,13 +97,18 @@ end
 local function place(args)
   if args.socket and args.nats_servers then failure.usage "--socket and --nats-servers exclude each other" end
   if args.socket then return { socket = args.socket } end
-  if args.nats_servers then return { nats_servers = args.nats_servers } end
+  if args.nats_servers then return { nats_servers = M.nats_servers(args.nats_servers) } end
   local url = os.getenv "MUSTER_URL"
   if not url or url == "" then return { socket = (M.default_socket()) } end
   local path = url:match "^unix:(.+)$"
   if path then return { socket = (path:gsub("^//", "")) } end
-  if url:find "^nats://" or url:find "^tls://" then return { nats_servers = url } end
+  if url:find "^nats://" or url:find "^tls://" then return { nats_servers = M.nats_servers(url, "MUSTER_URL") } end
   failure.usage("MUSTER_URL is '%s', expected unix:PATH or nats://HOST:PORT", url)
+end
+
+-- Whether a door would be opened over NATS, behind which there may be several servers.
+function M.over_nats(args)
+  return place(args).nats_servers ~= nil
 end
 
 local Door = {}
@@ -128,7 +135,7 @@ end
 function M.server_failure(json, code)
   local decoded = core.json_decode(json)
   local e = type(decoded) == "table" and type(decoded.error) == "table" and decoded.error or { message = json }
-  return {
+  return wording.reword {
     code = code or e.code, message = tostring(e.message), hint = e.hint, at = e.at,
     raw = type(decoded) == "table" and json or nil,
   }
@@ -200,21 +207,30 @@ local function regex_check(pattern)
   return nil, (message:gsub("^bad regular expression: ", "")), offset
 end
 
--- Compiles { text = } or { json = }; results as of filter.compile.
-function M.compile(source)
+M.regex_check = regex_check
+
+-- Compiles { text = } or { json = }; results as of filter.compile. `library`: the named filters (library.lua), or nil.
+function M.compile(source, library)
   local compile = source.json and filter.compile_json or filter.compile
-  return compile(source.json or source.text, { regex_check = regex_check })
+  return compile(source.json or source.text, { regex_check = regex_check, named = library and library.named })
 end
 
 -- Adds the place of the fault to a failure, as people like to see it.
-function M.show_filter_error(f, source)
+function M.show_filter_error(f, source, library)
   local given = source.json or source.text
-  local _, message, _, detail = M.compile(source)
+  local _, message, _, detail = M.compile(source, library)
+  local at = type(f.at) == "table" and f.at
+  if at and not (detail and detail.message == f.message) then
+    -- The server has named filters that are not known here: its own words hold.
+    detail = { line = at.line, column = at.column, offset = at.offset, message = f.message, hint = f.hint }
+    message = errors.line(detail)
+  end
   if not detail then return f end
   f.message, f.hint = "filter: " .. message, nil
   if detail.line then
-    f.lines = {}
-    for line in (filter.format_error(given, detail) .. "\n"):gmatch "(.-)\n" do f.lines[#f.lines + 1] = "  " .. line end
+    f.message = "filter: " .. errors.line { line = detail.line, column = detail.column, message = detail.message,
+                                            pointer = detail.pointer }
+    f.lines = wording.place(given, detail)
   end
   return f
 end
@@ -266,6 +282,32 @@ function M.parse_address(given, port)
   local number = tonumber(digits)
   if not host or number < 1 or number > 65535 then return nil end
   return host, number
+end
+
+-- What is wrong with a list of NATS servers: the first that is neither nats://HOST nor HOST:PORT, without the user and
+-- the password in it; nil where all are good.
+function M.nats_fault(servers)
+  local count = 0
+  for server in servers:gmatch "[^,]+" do
+    local scheme, rest = server:match "^%s*(%a+)://(.*)$"
+    rest = (rest or server:gsub("^%s+", "")):gsub("^.*@", "")
+    local known = scheme == nil or scheme == "nats" or scheme == "tls"
+    local host, port = M.parse_address((rest:gsub("(.)/+$", "%1")), scheme and 4222 or 0)
+    if not known or not host or port == 0 then return (scheme and scheme .. "://" or "") .. rest end
+    count = count + 1
+  end
+  return count == 0 and servers or nil
+end
+
+M.NATS_EXPECTED = "expected nats://HOST:PORT, several with commas between"
+
+-- A list of NATS servers from the command line.
+function M.nats_servers(given, name)
+  local fault = M.nats_fault(given)
+  if fault then
+    failure.usage("%s: '%s' is no address of a server; %s", name or "--nats-servers", fault, M.NATS_EXPECTED)
+  end
+  return given
 end
 
 -- JSON text or @FILE.

@@ -3,6 +3,7 @@
 -- people.
 local core = require "muster.core"
 local failure = require "muster.cli.failure"
+local limits = require "muster.filter.limits"
 
 local Output = {}
 Output.__index = Output
@@ -49,9 +50,26 @@ local function escape(c)
   return short[c] or ("\\x%02x"):format(c:byte())
 end
 
--- Foreign text for one line of a terminal or a table: control characters (C0, DEL, C1) become visible.
+-- Bytes that are not UTF-8 as \xHH.
+local function escape_stray(text)
+  local parts, from, at = {}, 1, limits.invalid_utf8(text)
+  while at do
+    parts[#parts + 1] = text:sub(from, at - 1) .. escape(text:sub(at, at))
+    from = at + 1
+    at = limits.invalid_utf8(text, from)
+  end
+  return from == 1 and text or table.concat(parts) .. text:sub(from)
+end
+
+-- Foreign text for one line of a terminal or a table: control characters (C0, DEL, C1) and bytes that are not UTF-8
+-- become visible.
 function M.visible(text)
-  return (text:gsub("[%z\1-\31\127]", escape):gsub("\194[\128-\159]", escape))
+  return (escape_stray(text):gsub("[%z\1-\31\127]", escape):gsub("\194[\128-\159]", escape))
+end
+
+-- The same so that the bytes can be had back: a backslash is doubled.
+function M.exact(text)
+  return M.visible((text:gsub("\\", "\\\\")))
 end
 
 local EPIPE = 32
@@ -90,11 +108,15 @@ function Output:warnings(list)
   for _, text in ipairs(list or {}) do self:warn(text) end
 end
 
+-- Mistakes of the caller are told by their text; what was refused or went wrong elsewhere has a code to look for.
+local UNNAMED = { [failure.EXIT.usage] = true, [failure.EXIT.config] = true }
+
 -- A failure (failure.lua): one line on standard error, the object on standard output with --json.
 function Output:failure(f)
   if f.silent then return end
+  local code = f.code and not UNNAMED[f.exit] and f.code .. ": " or ""
   local hint = f.hint and not f.message:find(f.hint, 1, true) and "; " .. f.hint or ""
-  io.stderr:write(paint(self.error_color, "red", "muster: "), M.visible(f.message .. hint), "\n")
+  io.stderr:write(paint(self.error_color, "red", "muster: "), M.visible(code .. f.message .. hint), "\n")
   for _, line in ipairs(f.lines or {}) do io.stderr:write(M.visible(line), "\n") end
   if self.json then
     io.stdout:write(f.raw or core.json_encode(f.bare or failure.object(f)), "\n")

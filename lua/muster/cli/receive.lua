@@ -2,10 +2,10 @@
 -- `muster receive`: gets the messages of identities or gateways and acknowledges them.
 local core = require "muster.core"
 local failure = require "muster.cli.failure"
+local lease = require "muster.cli.lease"
 local limits = require "muster.filter.limits"
 local options = require "muster.cli.options"
 local output = require "muster.cli.output"
-local register = require "muster.cli.register"
 local text = require "muster.cli.text"
 
 local M = {
@@ -17,12 +17,15 @@ local M = {
   muster receive sensor-1 --ack 'fail:EBUSY not now' --count 1
 ]],
   details = [[
-One line a message: its payload, with the id and a tab before it where there are several. Control characters are shown
-as escapes; --json has the payload exactly. A gateway's envelope is taken apart, a line for each identity.
+One line a message: its payload, with the id and a tab before it where there are several. Control characters and bytes
+that are not UTF-8 are shown as escapes (\n, \x1b, \xff), a backslash as two; --json has the payload as it came. A
+gateway's envelope is taken apart, a line for each identity.
+
+With --register, renewals that fail and a server that goes away are told once and tried again until a signal, --count or
+--for ends it; identities that the server has forgotten are registered again. Without, it ends with 4 when the control
+socket is closed; over NATS it stays.
 ]],
 }
-
-local DEFAULT_LEASE = "5m"
 
 function M.setup(command)
   command:argument("id", "The identities; with --gateway, the gateways."):args "+"
@@ -59,7 +62,7 @@ local function show(state, id, message)
     out:line(('{"id":%s,%s,"subject":%s}'):format(core.json_encode(id), payload_json(message.payload),
       core.json_encode(message.subject)))
   else
-    out:line((state.several and output.visible(id) .. "\t" or "") .. output.visible(message.payload))
+    out:line((state.several and output.exact(id) .. "\t" or "") .. output.exact(message.payload))
   end
 end
 
@@ -71,7 +74,13 @@ local function open_envelope(bytes)
   return envelope.to, payload
 end
 
+-- Whether all that --count asks for has come.
+local function full(state)
+  return state.count ~= nil and state.messages >= state.count
+end
+
 local function on_message(state, name, message)
+  if full(state) then return end
   local ids = { name }
   if state.gateway then
     local payload
@@ -82,39 +91,62 @@ local function on_message(state, name, message)
   for _, id in ipairs(ids) do show(state, id, message) end
   state.out:flush()
   if message.reply and state.ack then state.door.raw:acknowledge(message.reply, state.ack) end
-  if state.count and state.messages >= state.count then state.door.raw:stop() end
+  if full(state) then state.door.raw:stop() end
 end
 
--- Leases -------------------------------------------------------------------------------------------------------------
+-- Running ------------------------------------------------------------------------------------------------------------
 
-local function register_ids(state, ids)
-  for _, id in ipairs(ids) do state.door:call("register", register.body(state.args, id)) end
-end
-
-local function renew(state)
-  local answer = state.door:call("heartbeat", text.object {
-    { "ids", text.list(state.ids, "id", "EID") }, { "ttl", options.duration_json(state.args.ttl, "--ttl") },
-  })
-  local lost = {}
-  for i, id in ipairs(text.elements(text.members(answer).unknown)) do lost[i] = text.value(id) end
-  register_ids(state, lost)
-end
-
--- Runs until there is a reason to end, and renews meanwhile.
-local function run(state)
-  local ends = state.duration and core.monotonic() + state.duration
-  local renewal = state.half and core.monotonic() + state.half
-  while true do
-    local next_ = math.min(ends or math.huge, renewal or math.huge)
-    local why = next_ < math.huge and state.door.raw:run(math.max(0.001, next_ - core.monotonic())) or
-      next_ == math.huge and state.door.raw:run()
-    if why ~= "timeout" then return why end
-    if ends and core.monotonic() >= ends then return why end
-    if renewal and core.monotonic() >= renewal then
-      renew(state)
-      renewal = core.monotonic() + state.half
+-- A door on which everything is subscribed.
+local function subscribe(state)
+  local door = options.open_door(state.args)
+  state.door = door -- messages come from the first subscription on
+  for _, name in ipairs(state.ids) do
+    local ok, message, code = door.raw:receive(door.namespace, state.kind, name, function(payload, reply, subject)
+      on_message(state, name, { payload = payload, reply = reply, subject = subject })
+    end)
+    if not ok then
+      door:close()
+      failure.raise { code = code, message = message }
     end
   end
+end
+
+local LOST = { code = "ECLOSED", message = "the connection to the server was lost" }
+
+-- Connects again and again; false if the time of the command is over before.
+local function reconnect(state)
+  state.door:close()
+  local problem = LOST
+  repeat
+    local pause = state.lease:fail(problem)
+    core.sleep(math.max(0, math.min(pause, state.ends - core.monotonic())))
+    if core.monotonic() >= state.ends then return false end
+    local ok, result = pcall(subscribe, state)
+    if ok then
+      state.lease:resume(state.door)
+      return true
+    end
+    if not failure.is(result) then error(result, 0) end
+    problem = result
+  until false
+end
+
+-- Runs until there is a reason to end, and keeps the leases meanwhile.
+local function run(state)
+  local keeper = state.lease
+  while not full(state) do
+    local now = core.monotonic()
+    if now >= state.ends then return "timeout" end
+    if keeper and keeper.due <= now then keeper:act() end
+    local next_ = math.min(state.ends, keeper and keeper.due or math.huge)
+    local why = state.door.raw:run(next_ < math.huge and math.max(0.001, next_ - now) or nil)
+    if why == "lost" and keeper and not full(state) then
+      if not reconnect(state) then return "timeout" end
+    elseif why ~= "timeout" and why ~= "stop" then
+      return full(state) and "stop" or why
+    end
+  end
+  return "stop"
 end
 
 local function check_arguments(args)
@@ -125,38 +157,34 @@ local function check_arguments(args)
   end
 end
 
-local function half_lease(args)
-  if not args.register or args.ttl == "never" then return nil end
-  return options.seconds(args.ttl or DEFAULT_LEASE, "--ttl") / 2
+local function make_lease(args, out)
+  if not args.register then return nil end
+  -- Read once: it may come from standard input.
+  local metadata = args.metadata and options.json_argument(args.metadata, "metadata", "object")
+  return lease.new { ids = args.id, args = { metadata = metadata, ttl = args.ttl }, out = out }
 end
 
-local function announce(state, kind)
+local function announce(state)
   local names = {}
   for i, name in ipairs(state.ids) do names[i] = output.visible(name) end
-  state.out:note(("receiving as %s%s"):format(kind == "via" and "gateway " or "", table.concat(names, ", ")))
+  state.out:note(("receiving as %s%s"):format(state.kind == "via" and "gateway " or "", table.concat(names, ", ")))
 end
 
 function M.run(args, out)
   check_arguments(args)
+  local duration = args.duration and options.seconds(args.duration, "--for")
   local state = {
-    args = { ttl = args.ttl, metadata = args.metadata }, ids = args.id, out = out, messages = 0,
+    args = args, ids = args.id, out = out, messages = 0, kind = args.gateway and "via" or "to",
     gateway = args.gateway, several = args.gateway or #args.id > 1, ack = acknowledgement(args.ack),
-    count = options.integer(args.count, "--count", 1), half = half_lease(args),
-    duration = args.duration and options.seconds(args.duration, "--for"),
+    count = options.integer(args.count, "--count", 1), lease = make_lease(args, out), ends = math.huge,
   }
-  state.door = options.open_door(args)
-  local kind = args.gateway and "via" or "to"
-  for _, name in ipairs(args.id) do
-    local ok, message, code = state.door.raw:receive(state.door.namespace, kind, name, function(payload, reply, subject)
-      on_message(state, name, { payload = payload, reply = reply, subject = subject })
-    end)
-    if not ok then failure.raise { code = code, message = message } end
-  end
-  if args.register then register_ids(state, args.id) end
-  announce(state, kind)
+  subscribe(state)
+  if state.lease then state.lease:register(state.door) end
+  announce(state)
+  if duration then state.ends = core.monotonic() + duration end
   local why = run(state)
   state.door:close()
-  if why == "lost" then failure.raise { code = "ECLOSED", message = "the connection to the server was lost" } end
+  if why == "lost" then failure.raise(LOST) end
   local ends = { SIGINT = failure.EXIT.interrupted, SIGTERM = failure.EXIT.terminated }
   return ends[why] or failure.EXIT.ok
 end

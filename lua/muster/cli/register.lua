@@ -15,8 +15,9 @@ local M = {
   muster register --stdin < fleet.ndjson      one body a line: {"id":"a","metadata":{},"ttl":60}
 ]],
   details = [[
-With --stdin, lines are registered in batches of 500; what was refused is listed with its line number, and the exit code
-is 1 if anything was.
+With --stdin, lines are registered in batches of 500; what was refused is listed with its line number. The exit code is
+that of the worst line: 4 if one failed because Redis or the server was not reached, else 5 if one ran out of time, else
+1 if one was refused for another reason (its own mistakes, too).
 ]],
 }
 
@@ -73,8 +74,20 @@ end
 
 -- Standard input ------------------------------------------------------------------------------------------------------
 
+-- Of the lines' exit codes the first of these that occurs is the command's.
+local WORST = { failure.EXIT.connection, failure.EXIT.deadline, failure.EXIT.refused }
+
+local function exit_code(state)
+  for _, exit in ipairs(WORST) do
+    if state.exits[exit] then return exit end
+  end
+  return failure.EXIT.ok
+end
+
 local function reject(state, number, code, message)
   state.rejected = state.rejected + 1
+  local exit = failure.exit_of(code)
+  state.exits[exit == failure.EXIT.usage and failure.EXIT.refused or exit] = true
   if state.out.json then
     state.out:line(core.json_encode { line = number, error = { code = code, message = message } })
   else
@@ -115,7 +128,7 @@ local function run_stdin(args, out)
   for _, name in ipairs { "id", "metadata", "ttl", "gateway", "mode", "owner", "if_revision" } do
     if args[name] then failure.usage("--stdin takes everything from its lines; leave out %s", name) end
   end
-  local state = { out = out, lines = {}, numbers = {}, bytes = 0, accepted = 0, rejected = 0 }
+  local state = { out = out, lines = {}, numbers = {}, bytes = 0, accepted = 0, rejected = 0, exits = {} }
   state.door = options.open_door(args)
   local number = 0
   for line in io.stdin:lines() do
@@ -127,7 +140,7 @@ local function run_stdin(args, out)
   if not out.json and not out.quiet then
     out:line(("%s accepted, %s rejected"):format(output.number(state.accepted), output.number(state.rejected)))
   end
-  return state.rejected > 0 and failure.EXIT.refused or failure.EXIT.ok
+  return exit_code(state)
 end
 
 function M.run(args, out)

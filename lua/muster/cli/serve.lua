@@ -2,6 +2,7 @@
 -- `muster serve`: a coordinator on a control socket and, with NATS, as a service there.
 local core = require "muster.core"
 local failure = require "muster.cli.failure"
+local named = require "muster.cli.named"
 local options = require "muster.cli.options"
 local suggest = require "muster.filter.suggest"
 
@@ -15,8 +16,9 @@ local M = {
 ]],
   details = [[
 Without --redis-addr the registry is in memory, without --nats-servers messages stay in the process. When it is ready it
-says so in one line on standard error. Exit code: 0 after SIGTERM or SIGINT, 4 if Redis or NATS cannot be reached at the
-start, 78 if the configuration is wrong.
+says so in one line on standard error. SIGHUP reads the folder of named filters again: all of it, or, if a file is
+wrong, nothing. Exit code: 0 after SIGTERM or SIGINT, 1 if another program listens on the socket, 4 if Redis or NATS
+cannot be reached at the start, 78 if the configuration is wrong (an address that is none, too).
 ]],
 }
 
@@ -26,7 +28,7 @@ local SETTINGS = {
   password_file = "string", nats_servers = "string", nats_user = "string", nats_password_file = "string",
   nats_token_file = "string", nats_creds = "string",
   nats_nkey = "string", nats_ca = "string", socket = "string or false", prefix = "string",
-  log_level = "string", log_format = "string", max_identities = "number",
+  log_level = "string", log_format = "string", max_identities = "number", filters = "string",
 }
 
 function M.setup(command)
@@ -43,6 +45,7 @@ function M.setup(command)
     options.option(command, "--socket", "<path>", "Control socket (default: $XDG_RUNTIME_DIR/muster/control.sock)."),
     command:flag("--no-socket", "No control socket."),
     options.option(command, "--prefix", "<name>", "Of subjects and Redis keys (default: muster)."))
+  command:group("Filters", named.option(command))
   options.nats_login(command)
   command:group("Log",
     options.option(command, "--log-level", "<level>", "debug, info, warn, error or off (default: warn)."),
@@ -119,6 +122,8 @@ local function core_options(settings, out)
     host, port = options.parse_address(settings.redis_addr, 6379)
     if not host then config_error("redis_addr is '%s', expected HOST:PORT or a path", settings.redis_addr) end
   end
+  local fault = settings.nats_servers and options.nats_fault(settings.nats_servers)
+  if fault then config_error("nats_servers: '%s' is no address of a server; %s", fault, options.NATS_EXPECTED) end
   if settings.redis_password then
     out:warn "--redis-password can be read by others; better is --password-file"
   end
@@ -130,6 +135,7 @@ local function core_options(settings, out)
   opened.nats_servers, opened.prefix = settings.nats_servers, settings.prefix
   opened.log_level = choice(settings, "log_level", { "debug", "info", "warn", "error", "off" })
   opened.log_json = choice(settings, "log_format", { "logfmt", "json" }) == "json"
+  opened.filters = settings.filters
   opened.max_identities = whole(settings, "max_identities", 1, 100000000)
   return opened
 end
@@ -143,7 +149,8 @@ local function socket_path(settings)
 end
 
 local function refuse(message, code)
-  failure.raise { code = code, message = message }
+  local hint = code == "EBUSY" and "each server needs a --socket of its own" or nil
+  failure.raise { code = code, message = message, hint = hint }
 end
 
 -- "user:secret@" of a URL is nobody's business.
@@ -161,12 +168,23 @@ local function announce(settings, socket)
     settings.nats_servers and "nats " .. without_login(settings.nats_servers) or "in process"))
 end
 
+-- All problems are shown; the filters from before stay in force then.
+local function reload(host, settings, out)
+  local found, lines = named.read(settings.filters)
+  local ok, message = found ~= nil, nil
+  if ok then ok, message = host:load_filters(settings.filters) end
+  for _, line in ipairs(lines or { message }) do out:warn(line) end
+  io.stderr:write(("muster: filters %s\n"):format(ok and ("read again, %d of them"):format(#found.names)
+    or "not changed"))
+end
+
 function M.run(args, out)
   if args.socket and args.no_socket then failure.usage "--socket and --no-socket exclude each other" end
   local settings = merge(args)
   if settings.socket == false and not settings.nats_servers then
     config_error "without a socket and without NATS nobody could reach it"
   end
+  named.load(settings.filters, failure.EXIT.config)
   local opened = core_options(settings, out)
   local socket = socket_path(settings)
   local host, message, code = core.open(opened)
@@ -179,7 +197,7 @@ function M.run(args, out)
     refuse(message, code)
   end
   announce(settings, socket)
-  host:run()
+  while host:run(nil, settings.filters ~= nil) == "SIGHUP" do reload(host, settings, out) end
   host:close()
   return failure.EXIT.ok
 end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Raw parse (grammar.lua) to syntax tree (ast.lua): joins the postfix list and inlines named filters.
+local arguments = require "muster.filter.arguments"
 local ast = require "muster.filter.ast"
 local errors = require "muster.filter.errors"
 local grammar = require "muster.filter.grammar"
@@ -82,19 +83,12 @@ local function named(ctx, raw)
   if ctx.depth >= MAX_NAMED_DEPTH or ctx.uses.count > MAX_NAMED_USES then
     errors.raise("limit", "too many named filters in one another", pos)
   end
-  local params = definition.params or {}
-  if #raw.args ~= #params then
-    errors.raise("type", ("`@%s` takes %d argument%s, got %d"):format(name, #params, #params == 1 and "" or "s",
-      #raw.args), pos)
-  end
-  local args = {}
-  for i, param in ipairs(params) do
-    local arg = base_of(ctx, raw.args[i])
-    args[param], args[tostring(i)] = arg, arg
-  end
+  local given = {}
+  for i, arg in ipairs(raw.args) do given[i] = base_of(ctx, arg) end
+  local args = arguments.bind(name, definition, given, pos)
   local active = setmetatable({ [name] = true }, { __index = ctx.active })
   local inner = setmetatable({ at = pos, args = args, active = active, depth = ctx.depth + 1 }, { __index = ctx })
-  inner.elements = ctx.elements
+  inner.elements, inner.used = ctx.elements, false
   local ok, result = pcall(M.parse, definition.filter, inner)
   if ok then return result end
   if not errors.is(result) then error(result, 0) end
@@ -147,8 +141,8 @@ end
 
 -- A context for M.parse.
 function M.context(options, check, fail)
-  return { elements = 0, active = {}, depth = 0, uses = { count = 0 }, named = options.named, check = check,
-           fail = fail }
+  return { elements = 0, active = {}, depth = 0, uses = { count = 0 }, named = options.named, args = options.args,
+           check = check, fail = fail }
 end
 
 return M

@@ -11,7 +11,9 @@
 -- options, all optional:
 --   limits        { depth, clauses, bytes, list }
 --   regex_check   function(pattern) -> true | nil, message, offset
---   named         the filters behind @name(..): name -> { filter = text, params = { names } }, a table or a function
+--   named         the filters behind @name(..): name -> { filter = text, params = { names }, specs = (arguments.lua) },
+--                 a table or a function
+--   args          operands for the parameters of the text, by name (library.lua)
 --   known_fields  { "a.b", .. }, to warn of misspelt ones
 -- A filter that is wrong gives nil, `1:8: message; hint`, "EFILTER", detail (errors.lua); only misuse throws.
 local ast = require "muster.filter.ast"

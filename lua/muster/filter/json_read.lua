@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A strict JSON reader for filters: exact 64-bit integers, key order kept, duplicate keys refused, bounded nesting.
+-- A strict JSON reader for filters: exact 64-bit integers, key order kept, duplicate keys and invalid UTF-8 refused,
+-- bounded nesting.
 -- The values are those of muster.filter.value.
+local limits = require "muster.filter.limits"
 local value = require "muster.filter.value"
 
 local M = {}
@@ -126,6 +128,8 @@ end
 
 -- The value, or nil, message, offset (0-based).
 function M.decode(text)
+  local bad = limits.invalid_utf8(text)
+  if bad then return nil, "invalid UTF-8", bad - 1 end
   local ok, result, after = pcall(read_value, text, skip(text, 1), 1)
   if not ok then
     if type(result) ~= "table" then error(result, 0) end

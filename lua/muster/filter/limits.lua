@@ -23,9 +23,9 @@ end
 
 local SECOND = { [0xe0] = { 0xa0, 0xbf }, [0xed] = { 0x80, 0x9f }, [0xf0] = { 0x90, 0xbf }, [0xf4] = { 0x80, 0x8f } }
 
--- Position of the first byte that is not part of valid UTF-8, or nil.
-function M.invalid_utf8(text)
-  local at = text:find "[\128-\255]"
+-- Position of the first byte, from `from` (default: 1) on, that is not part of valid UTF-8, or nil.
+function M.invalid_utf8(text, from)
+  local at = text:find("[\128-\255]", from)
   while at do
     local lead = text:byte(at)
     local length = lead >= 0xf0 and 4 or lead >= 0xe0 and 3 or 2

@@ -84,14 +84,23 @@ end
 local function param_of(ctx, raw)
   if not ctx.args then return { kind = "param", name = raw.name, pos = place(ctx, raw) } end
   local bound = ctx.args[raw.name]
-  if not bound then errors.raise("name", "unknown parameter `" .. raw.name .. "`", raw.pos) end
-  return bound
+  if ctx.used then ctx.used[raw.name] = true end
+  if not bound then
+    local near = suggest.nearest(raw.name, suggest.keys(ctx.args))
+    errors.raise("name", "unknown parameter `" .. raw.name .. "`", raw.pos, near and "did you mean `" .. near .. "`?")
+  end
+  return bound.pos and bound or ast.call(bound.fn, bound, place(ctx, raw))
+end
+
+local function argument_number(operand)
+  return ast.is_value(operand, "number") and tonumber(value.to_text(operand.value)) or nil
 end
 
 local function distance_of(ctx, raw, path)
   local function degrees(i, limit, what)
     local arg = raw.args[i]
     local v = arg.kind == "number" and tonumber(number_of(ctx, arg))
+    if arg.kind == "param" and ctx.args then v = argument_number(param_of(ctx, arg)) end
     if not v then errors.raise("type", "`distance` expects a number for the " .. what, place(ctx, arg)) end
     if v < -limit or v > limit then
       errors.raise("value", ("the %s must be from -%d to %d"):format(what, limit, limit), place(ctx, arg))

@@ -32,6 +32,7 @@ struct fake {
     void *list_context;
     unsigned reap_calls, reaped;
     char last_reaped[256];
+    struct mst_error why; /* code not 0: not healthy */
 };
 
 struct world {
@@ -100,6 +101,14 @@ static int64_t fake_now(struct mst_registry *registry)
     return ((struct fake *)registry)->now;
 }
 
+static bool fake_healthy(struct mst_registry *registry, struct mst_error *why)
+{
+    const struct fake *fake = (struct fake *)registry;
+    if (why && fake->why.code)
+        *why = fake->why;
+    return fake->why.code == 0;
+}
+
 static const struct mst_registry_ops fake_ops = {
     .name = "fake",
     .put = fake_put,
@@ -109,6 +118,7 @@ static const struct mst_registry_ops fake_ops = {
     .namespaces = fake_namespaces,
     .reap = fake_reap,
     .now = fake_now,
+    .healthy = fake_healthy,
 };
 
 static int no_compiler(void *context, struct mst_span source, bool json, struct mst_buffer *program,
@@ -320,6 +330,23 @@ static void a_call_waits_no_longer_than_its_deadline(void **state)
     turn(world);
     turn(world);
     expect(&waiting, MST_EDEADLINE, "still being loaded");
+}
+
+/* A namespace that is new cannot be loaded while the registry is away: that is what the caller has to hear. */
+static void who_waited_for_an_unreachable_registry_is_told_so(void **state)
+{
+    struct world *world = *state;
+    struct fake *fake = &world->fake;
+    struct reply waiting;
+    mst_coordinator_start(world->coordinator, on_ready, world);
+    fake->listed(fake->list_context, 0, NULL);
+    mst_error_set(&fake->why, MST_EREDIS, "the registry is gone");
+    call(world, "register", "{\"id\":\"a\"}", &waiting);
+    assert_int_equal(fake->follow_count, 1);
+    pass_time(210);
+    turn(world);
+    turn(world);
+    expect(&waiting, MST_EREDIS, "the registry is gone");
 }
 
 static void a_snapshot_that_fails_is_tried_again(void **state)
@@ -597,6 +624,7 @@ int main(void)
         TEST(calls_wait_for_the_start),
         TEST(a_start_that_fails_may_be_tried_again),
         TEST(a_call_waits_no_longer_than_its_deadline),
+        TEST(who_waited_for_an_unreachable_registry_is_told_so),
         TEST(a_snapshot_that_fails_is_tried_again),
         TEST(a_namespace_made_elsewhere_is_found),
         TEST(a_registration_is_answered_and_seen_when_the_registry_has_it),

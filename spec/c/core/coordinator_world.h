@@ -195,7 +195,7 @@ static inline struct world *open_world(struct mst_coordinator_options options)
 {
     struct world *world = calloc(1, sizeof *world);
     options.timers = &world->timers;
-    options.compiler = (struct mst_compiler){world, compile};
+    options.compiler = (struct mst_compiler){.context = world, .compile = compile};
     world->coordinator = mst_coordinator_create(&options);
     assert_non_null(world->coordinator);
     world->registry = mst_registry_memory_create(&world->timers, mst_coordinator_view, world->coordinator);

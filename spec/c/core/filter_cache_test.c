@@ -40,7 +40,7 @@ static void the_least_recently_used_filter_goes(void **state)
 {
     (void)state;
     unsigned compiled = 0;
-    const struct mst_compiler compiler = {&compiled, compile_anything};
+    const struct mst_compiler compiler = {.context = &compiled, .compile = compile_anything};
     struct mst__filter_cache cache = {0};
     struct mst__filter *filter;
     char text[20];
@@ -68,7 +68,7 @@ static void large_filters_are_bounded_by_their_bytes(void **state)
 {
     (void)state;
     unsigned compiled = 0;
-    const struct mst_compiler compiler = {&compiled, compile_anything};
+    const struct mst_compiler compiler = {.context = &compiled, .compile = compile_anything};
     struct mst__filter_cache cache = {0};
     struct mst__filter *filter;
     const size_t size = 1u << 20;
@@ -88,7 +88,7 @@ static void a_program_that_does_not_load_is_not_kept(void **state)
 {
     (void)state;
     unsigned compiled = 0;
-    const struct mst_compiler compiler = {&compiled, compile_anything};
+    const struct mst_compiler compiler = {.context = &compiled, .compile = compile_anything};
     struct mst__filter_cache cache = {0};
     struct mst__filter *filter;
     struct mst_error error;

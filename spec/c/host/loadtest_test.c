@@ -340,7 +340,9 @@ static void nobody_there_is_no_success(void **state)
              "\"ack\":\"received\",\"json\":true,\"quiet\":true}",
              &outcome);
     assert_int_equal(outcome.status, 0);
+    assert_int_equal(outcome.exit_code, 1); /* nothing came of it at all */
     assert_true(number(&outcome.report, "run", "ok") == 0);
+    assert_true(number(&outcome.report, "run", "exit_code") == 1);
     assert_true(number(&outcome.report, "failures", "logic") == 10);
     assert_true(number(&outcome.report, "delivery", "no_receiver") == 30);
     assert_true(number(&outcome.report, "delivery", "published") == 0);
@@ -357,6 +359,7 @@ static void what_passes_the_cap_is_shed_and_counted(void **state)
         &outcome);
     assert_int_equal(outcome.status, 0);
     adds_up(&outcome.report);
+    assert_int_equal(outcome.exit_code, 0); /* a result, for thresholds to judge */
     assert_true(number(&outcome.report, "run", "planned") == 30000);
     assert_true(number(&outcome.report, "run", "ok") > 0);
     assert_true(number(&outcome.report, "generator", "shed") > 0);

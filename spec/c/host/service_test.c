@@ -167,8 +167,8 @@ static void its_endpoints_are_the_public_verbs(void **state)
     const uint8_t *info = parse(&packed, json);
     expect_common(info, "io.nats.micro.v1.info_response");
     assert_int_equal(mst_value_tag(member(info, "description")), MST_STRING);
-    static const char *const verbs[] = {"register", "heartbeat", "get",        "enumerate",
-                                        "count",    "multicast", "unregister", "explain"};
+    static const char *const verbs[] = {"register",  "heartbeat",  "get",     "enumerate", "count",  "aggregate",
+                                        "multicast", "unregister", "explain", "filters",   "prepare"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         char subject[64];
         const uint8_t *endpoint = find_endpoint(info, verbs[i]);

@@ -316,6 +316,7 @@ static void test_a_gap_in_the_feed_is_seen(void **state)
     /* Both in one step, so that the follower cannot read what is cut off. */
     redis_says(fixture, "EVAL %s 0",
                "redis.call('HDEL', 'muster:{fleet}:t', 'a') redis.call('HDEL', 'muster:{fleet}:h', 'a')"
+               "redis.call('HINCRBY', 'muster:{fleet}:m', 'rev', 1)"
                "local id = redis.call('XADD', 'muster:{fleet}:s', redis.call('HGET', 'muster:{fleet}:m', 'epoch') .. "
                "'-*', 'd', '')"
                "redis.call('XDEL', 'muster:{fleet}:s', id) return 1");
