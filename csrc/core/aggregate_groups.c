@@ -54,7 +54,7 @@ void mst__groups_deinit(struct mst__groups *groups)
 static const uint8_t *plain_number(const uint8_t *value, struct mst_buffer *cell)
 {
     double number = mst_value_double(value);
-    if (!(number >= -0x1p63 && number < 0x1p63) || number != (double)(int64_t)number)
+    if (!(number >= -9223372036854775808.0 && number < 9223372036854775808.0) || number != (double)(int64_t)number)
         return value;
     mst_buffer_clear(cell);
     mst_value_put_int(cell, (int64_t)number);

@@ -119,6 +119,7 @@ struct mst__space {
     bool counted;        /* its snapshot belongs to the start */
     int64_t expiry;      /* when `timer` looks for ended leases; INT64_MAX: it is not set */
     struct mst_timer timer;
+    struct mst_timer filling; /* goes on with columns that are being filled */
     struct mst_registry_follow follow;
     struct mst_map *tombstones; /* id to struct mst__tombstone; NULL until there is one */
     struct mst__tombstone *oldest, *newest;
@@ -136,6 +137,8 @@ void mst__space_load(struct mst__space *space);
 int64_t mst__space_expire(struct mst__space *space);
 /* Makes sure that a lease that ends at `expires_at` is ended in time. */
 void mst__space_watch_lease(struct mst__space *space, int64_t expires_at);
+/* Goes on with columns that queries have asked for, in slices between the loop's other business, if there are any. */
+void mst__space_fill(struct mst__space *space);
 /* Forgets everything, after the registry has. */
 void mst__space_clear(struct mst__space *space);
 

@@ -114,11 +114,11 @@ static int collect_targets(struct build *build)
     const struct mst_multicast_request *request = build->request;
     struct mst_multicast *multicast = build->multicast;
     uint32_t most = request->targets->count;
-    uint32_t row = mst_rowset_next(request->targets, 0);
-    for (; row != MST_ROW_NONE && multicast->target_count < most; row = mst_rowset_next(request->targets, row + 1)) {
+    struct mst_row_walk walk;
+    uint32_t row;
+    mst_row_walk_init(&walk, request->view, request->targets, 0);
+    while (multicast->target_count < most && (row = mst_row_walk_next(&walk)) != MST_ROW_NONE) {
         struct mst_identity identity;
-        if (!mst_view_alive(request->view, row))
-            continue;
         mst_view_identity(request->view, row, &identity);
         if (add_target(build, &identity) < 0)
             return MST_ENOMEM;
@@ -349,11 +349,11 @@ int mst__multicast_build(struct mst_multicast *multicast, const struct mst_multi
 uint64_t mst_fanout_digest(struct mst_view *view, const struct mst_rowset *targets)
 {
     uint64_t digest = 0;
-    uint32_t row = mst_rowset_next(targets, 0);
-    for (; row != MST_ROW_NONE; row = mst_rowset_next(targets, row + 1)) {
+    struct mst_row_walk walk;
+    uint32_t row;
+    mst_row_walk_init(&walk, view, targets, 0);
+    while ((row = mst_row_walk_next(&walk)) != MST_ROW_NONE) {
         struct mst_identity identity;
-        if (!mst_view_alive(view, row))
-            continue;
         mst_view_identity(view, row, &identity);
         digest += XXH3_64bits(identity.id.data, identity.id.length);
     }

@@ -4,8 +4,7 @@
 
 #include "core/coordinator_internal.h"
 
-#define FILL_ROWS 8192u /* of columns that are being filled, with each query: a few milliseconds */
-#define FILL_SHARE 4u   /* where so large a part is to be read anyway, the whole column is filled */
+#define FILL_SHARE 4u /* where so large a part is to be read anyway, the whole column is filled */
 
 static bool is_blank(struct mst_span text)
 {
@@ -58,21 +57,24 @@ void mst__query_fill(struct mst__call *call, const struct mst_path *path, const 
 
 int mst__query_count(struct mst__query *query, struct mst__call *call, uint32_t *count)
 {
-    mst_view_fill(call->space->view, FILL_ROWS);
-    return mst_match_count(call->space->view, query->bound, count, &call->error);
+    int code = mst_match_count(call->space->view, query->bound, count, &call->error);
+    mst__space_fill(call->space);
+    return code;
 }
 
 int mst__query_exists(struct mst__query *query, struct mst__call *call, bool *exists)
 {
-    mst_view_fill(call->space->view, FILL_ROWS);
-    return mst_match_exists(call->space->view, query->bound, exists, &call->error);
+    int code = mst_match_exists(call->space->view, query->bound, exists, &call->error);
+    mst__space_fill(call->space);
+    return code;
 }
 
 int mst__query_match(struct mst__query *query, struct mst__call *call, struct mst_rowset **set)
 {
-    mst_view_fill(call->space->view, FILL_ROWS);
     *set = &call->coordinator->matched;
-    return mst_match(call->space->view, query->bound, *set, &call->error);
+    int code = mst_match(call->space->view, query->bound, *set, &call->error);
+    mst__space_fill(call->space);
+    return code;
 }
 
 int mst__need_revision(struct mst__call *call, uint64_t wanted)

@@ -7,6 +7,8 @@
 #include "core/coordinator_internal.h"
 
 #define EXPIRY_STEP_MS 5 /* the least time between two looks for ended leases without a reader */
+#define FILL_ROWS 4096u  /* of columns, a slice: about two milliseconds */
+#define FILL_PAUSE_MS 1  /* between slices */
 
 struct mst__space *mst__space_find(struct mst_coordinator *coordinator, const char *name)
 {
@@ -22,6 +24,21 @@ static void on_expiry(struct mst_timer *timer, void *owner)
     struct mst__space *space = owner;
     space->expiry = INT64_MAX;
     mst__space_expire(space);
+}
+
+void mst__space_fill(struct mst__space *space)
+{
+    if (space->filling.slot == 0 && mst_view_fill(space->view, 0))
+        mst_timers_set(space->coordinator->timers, &space->filling,
+                       mst_clock_monotonic() + FILL_PAUSE_MS * MST_NS_PER_MS);
+}
+
+static void on_filling(struct mst_timer *timer, void *owner)
+{
+    struct mst__space *space = owner;
+    (void)timer;
+    mst_view_fill(space->view, FILL_ROWS);
+    mst__space_fill(space);
 }
 
 static uint64_t make_generation(void)
@@ -42,6 +59,7 @@ static struct mst__space *create(struct mst_coordinator *coordinator, const char
     space->generation = make_generation();
     space->expiry = INT64_MAX;
     space->timer = (struct mst_timer){.fire = on_expiry, .owner = space};
+    space->filling = (struct mst_timer){.fire = on_filling, .owner = space};
     space->view = mst_view_create(name, coordinator->parser);
     if (space->view && mst_map_set(coordinator->spaces, name, strlen(name), (uintptr_t)space) == 0)
         return space;
@@ -69,6 +87,7 @@ struct mst__space *mst__space_make(struct mst_coordinator *coordinator, const ch
 void mst__space_destroy(struct mst__space *space)
 {
     mst_timers_cancel(space->coordinator->timers, &space->timer);
+    mst_timers_cancel(space->coordinator->timers, &space->filling);
     mst__space_forget_tombstones(space);
     mst_map_destroy(space->tombstones);
     if (space->view)

@@ -398,12 +398,14 @@ static int put_listed(struct mst__call *call, const struct enumeration *e, uint3
 static int put_unsorted(struct mst__call *call, const struct enumeration *e, const struct mst_rowset *set,
                         uint32_t *next_row)
 {
-    uint32_t row = mst_rowset_next(set, e->first_row);
+    struct mst_row_walk walk;
     int code = 0;
+    mst_row_walk_init(&walk, call->space->view, set, e->first_row);
+    uint32_t row = mst_row_walk_next(&walk);
     uint64_t most = e->limit < set->count ? e->limit : set->count;
     for (uint64_t i = 0; code == 0 && i < e->limit && row != MST_ROW_NONE; i++) {
         code = put_listed(call, e, row, i == 0, most);
-        row = mst_rowset_next(set, row + 1);
+        row = mst_row_walk_next(&walk);
     }
     *next_row = row;
     return code;

@@ -47,5 +47,5 @@ const struct mst__plan *mst__run_single(const struct mst__run *run, bool *invert
 
 static inline const uint8_t *mst__plan_codes(const struct mst__plan *plan, uint32_t row)
 {
-    return plan->data + (size_t)row * plan->yes.width;
+    return plan->data ? plan->data + (size_t)row * plan->yes.width : NULL; /* NULL: the clause has no column */
 }

@@ -130,7 +130,7 @@ struct mst_program {
     struct mst__node *nodes;
     uint16_t *top; /* numbers of the top-level expression's leaves, ascending */
     uint16_t source_count, constant_count, parameter_count, operand_count, leaf_count, node_count, top_count;
-    unsigned levels; /* expressions within each other, 1 without any/all */
+    unsigned levels;          /* expressions within each other, 1 without any/all */
     struct mst__cache *cache; /* owned; the one part that changes, plan.h */
 };
 

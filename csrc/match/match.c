@@ -220,3 +220,42 @@ uint32_t mst_rowset_list(const struct mst_rowset *set, uint32_t first, uint32_t 
         count += list_word(set, word, 0, rows + count, capacity - count);
     return count;
 }
+
+/* ------------------------------------------------------------------------ walks */
+
+enum { WALK_ROWS = 64, WALK_AHEAD = 16 };
+
+void mst_row_walk_init(struct mst_row_walk *walk, const struct mst_view *view, const struct mst_rowset *set,
+                       uint32_t first)
+{
+    walk->view = view;
+    walk->set = set;
+    walk->next = first;
+    walk->at = walk->count = 0;
+}
+
+static bool walk_on(struct mst_row_walk *walk)
+{
+    walk->at = 0;
+    walk->count = mst_rowset_list(walk->set, walk->next, walk->rows, WALK_ROWS);
+    for (uint32_t i = 0; i < walk->count; i++)
+        mst_view_prefetch(walk->view, walk->rows[i]);
+    for (uint32_t i = 0; i < walk->count && i < WALK_AHEAD; i++)
+        mst_view_prefetch_text(walk->view, walk->rows[i]);
+    if (walk->count)
+        walk->next = walk->rows[walk->count - 1] + 1;
+    return walk->count > 0;
+}
+
+uint32_t mst_row_walk_next(struct mst_row_walk *walk)
+{
+    for (;;) {
+        if (walk->at == walk->count && !walk_on(walk))
+            return MST_ROW_NONE;
+        if (walk->at + WALK_AHEAD < walk->count)
+            mst_view_prefetch_text(walk->view, walk->rows[walk->at + WALK_AHEAD]);
+        uint32_t row = walk->rows[walk->at++];
+        if (mst_view_alive(walk->view, row))
+            return row;
+    }
+}

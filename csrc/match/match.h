@@ -76,6 +76,21 @@ uint32_t mst_rowset_next(const struct mst_rowset *set, uint32_t row);
  */
 uint32_t mst_rowset_list(const struct mst_rowset *set, uint32_t first, uint32_t *rows, uint32_t capacity);
 
+/*
+ * Walks the live rows of a set from `first` on, ascending; the memory of those to come is asked for ahead. The view and
+ * the set must not change meanwhile.
+ */
+struct mst_row_walk {
+    const struct mst_view *view;
+    const struct mst_rowset *set;
+    uint32_t next, at, count;
+    uint32_t rows[64 + 16];
+};
+
+void mst_row_walk_init(struct mst_row_walk *walk, const struct mst_view *view, const struct mst_rowset *set,
+                       uint32_t first);
+uint32_t mst_row_walk_next(struct mst_row_walk *walk); /* MST_ROW_NONE at the end */
+
 /* One key of an order. */
 struct mst_sort_key {
     struct mst_path path;

@@ -47,6 +47,7 @@ int mst_script_list_folder(lua_State *L)
         return 2;
     }
     int count = 0;
+    // cppcheck-suppress readdirCalled ; nobody else has this stream
     for (const struct dirent *entry; count < FOLDER_MAX && (entry = readdir(folder));) {
         lua_pushstring(L, entry->d_name);
         lua_rawseti(L, -2, ++count);

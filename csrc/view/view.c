@@ -553,6 +553,11 @@ void mst_view_prefetch(const struct mst_view *view, uint32_t row)
     __builtin_prefetch(mst__rows_head(&view->rows, row));
 }
 
+void mst_view_prefetch_text(const struct mst_view *view, uint32_t row)
+{
+    __builtin_prefetch(mst__rows_head(&view->rows, row)->blob);
+}
+
 int mst_view_document(const struct mst_view *view, uint32_t row, struct mst_buffer *out)
 {
     return mst__view_parse(view, mst__head_metadata(mst__rows_head(&view->rows, row)), out);

@@ -105,8 +105,12 @@ bool mst_view_alive(const struct mst_view *view, uint32_t row);
 /* The identity in a row that is alive; spans are borrowed until the next change of the view. */
 void mst_view_identity(const struct mst_view *view, uint32_t row, struct mst_identity *identity);
 
-/* Asks for the memory that mst_view_identity reads, some 20 rows before it is called; for walks over many rows. */
+/*
+ * For walks over many rows: asks for the memory that mst_view_identity reads, and, once that has had time to come, for
+ * what its spans point to.
+ */
 void mst_view_prefetch(const struct mst_view *view, uint32_t row);
+void mst_view_prefetch_text(const struct mst_view *view, uint32_t row);
 
 /* The parsed metadata of a row, appended to `out`. */
 int mst_view_document(const struct mst_view *view, uint32_t row, struct mst_buffer *out);
