@@ -276,6 +276,10 @@ void mst__nats_casts_release(struct mst__nats_casts *casts, struct mst_cast *cas
     if (job) {
         mst_timers_cancel(&casts->loop->timers, &job->deadline);
         job->let_go = true;
+        if (cast->slot_state[STATE_FLAGS] & REFUSE_PENDING) {
+            cast->slot_state[STATE_FLAGS] &= ~(uint64_t)REFUSE_PENDING;
+            casts->orphans--;
+        }
         struct mst__nats_event let_go = {.kind = MST__NATS_LET_GO, .slot = job->slot, .generation = job->generation};
         for (uint32_t i = 0; i < casts->publisher_count; i++)
             mst__nats_publisher_drop(&casts->publishers[i], &job->parts[i]);

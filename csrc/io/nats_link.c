@@ -19,6 +19,7 @@ enum {
     KEPT_CAPACITY = 1 << 20, /* of a buffer that is empty */
     SETTLED_SECONDS = 2,     /* a connection that lived as long was a good one */
     USER_TIMEOUT_MS = 10000,
+    MOST_WAITING = 16 << 20, /* bytes in front of a PONG */
 };
 
 struct mst__nats_socket {
@@ -244,7 +245,8 @@ static void on_frame(struct mst__nats_link *link, const struct mst__nats_frame *
     } else if (frame->operation == MST__NATS_SAYS_ERROR) {
         on_error(link, frame->text);
     } else if (frame->operation == MST__NATS_SAYS_PING) {
-        mst_buffer_append_string(&link->out, "PONG\r\n");
+        if (mst__nats_link_waiting(link) < MOST_WAITING)
+            mst_buffer_append_string(&link->out, "PONG\r\n"); /* else it does not read, and will not miss it */
         mst__nats_link_flush(link);
     } else if (link->state == MST__NATS_READY && frame->operation != MST__NATS_SAYS_OK) {
         link->frame(link, frame);
@@ -376,7 +378,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         on_connected(link);
     else
         on_ready(link, events);
-    if (status < 0 && !link->broken && !link->closing)
+    if (status < 0 && link->socket == socket && !link->broken && !link->closing)
         break_link(link, MST_ENATS, "the connection was lost: ", uv_strerror(status));
     if (link->broken && !link->closing)
         take_down(link);
@@ -399,9 +401,20 @@ static int open_socket(const struct addrinfo *address)
     return -1;
 }
 
-static void try_address(struct mst__nats_link *link)
+/* The first address from the present one on that does not refuse at once. */
+static int open_next(struct mst__nats_link *link)
 {
     int fd = open_socket(link->address);
+    while (fd < 0 && link->address->ai_next) {
+        link->address = link->address->ai_next;
+        fd = open_socket(link->address);
+    }
+    return fd;
+}
+
+static void try_address(struct mst__nats_link *link)
+{
+    int fd = open_next(link);
     struct mst__nats_socket *socket = fd < 0 ? NULL : calloc(1, sizeof *socket);
     if (!socket || uv_poll_init(link->loop->uv, &socket->poll, fd) != 0) {
         break_link(link, MST_ENATS, "cannot connect: ", fd < 0 ? strerror(errno) : "out of memory");
@@ -478,10 +491,11 @@ static void reset(struct mst__nats_link *link)
 static void take_down(struct mst__nats_link *link)
 {
     bool was_up = link->state == MST__NATS_READY;
+    bool settled = was_up && mst_clock_monotonic() - link->up_since > SETTLED_SECONDS * MST_NS_PER_SECOND;
     if (link->resolving)
         uv_cancel((uv_req_t *)&link->resolve);
     reset(link);
-    if (was_up && mst_clock_monotonic() - link->up_since > SETTLED_SECONDS * MST_NS_PER_SECOND)
+    if (settled)
         mst__nats_backoff_reset(&link->backoff);
     struct mst_error why = link->why;
     link->broken = false;
@@ -490,14 +504,30 @@ static void take_down(struct mst__nats_link *link)
     bool round = ++link->tried % link->settings->place_count == 0;
     if (was_up || round)
         link->down(link, &why);
+    /* Nor is one that lets us in only to throw us out again a reason to hurry. */
+    bool pause = round || (was_up && !settled);
     if (!link->closing)
-        set_timer(link, round ? mst_clock_monotonic() + mst__nats_backoff_next(&link->backoff) : 0);
+        set_timer(link, pause ? mst_clock_monotonic() + mst__nats_backoff_next(&link->backoff) : 0);
+}
+
+/* The address does not answer: the server may have another. */
+static bool try_next_address(struct mst__nats_link *link)
+{
+    if (link->state != MST__NATS_CONNECTING || !link->address->ai_next)
+        return false;
+    close_socket(link);
+    link->address = link->address->ai_next;
+    set_timer(link, mst_clock_monotonic() + link->settings->connect_timeout);
+    try_address(link);
+    return !link->broken;
 }
 
 static void on_timer(struct mst_timer *timer, void *owner)
 {
     struct mst__nats_link *link = owner;
     (void)timer;
+    if (!link->broken && try_next_address(link))
+        return;
     if (!link->broken && link->state == MST__NATS_IDLE)
         begin_attempt(link);
     else if (!link->broken)

@@ -13,6 +13,7 @@ enum {
     MOST_WINDOWS = 4096,
     WAITING = 256 * 1024,  /* bytes that wait for the kernel at which we stop writing more */
     PIECE = 32 * 1024,     /* handed to the kernel at a time, so that the server begins early */
+    REFUSAL = 1024,        /* what a refused message counts for in a turn, in bytes */
     TURN = 1024 * 1024,    /* bytes written in a turn of the loop; then others have theirs */
     MOST_TAIL = 64 * 1024, /* longest shared payload that is kept ready as text */
     IDLE_SECONDS = 5,      /* without a fence, before we ask whether the server is there */
@@ -182,7 +183,7 @@ static struct mst_span shared_tail(struct mst__nats_publisher *publisher, struct
     mst_buffer_append(text, "\r\n", 2);
     mst_buffer_append(text, payload.data, payload.length);
     mst_buffer_append(text, "\r\n", 2);
-    return (struct mst_span){text->data, text->length};
+    return text->failed ? (struct mst_span){"", 0} : (struct mst_span){text->data, text->length};
 }
 
 static void put_body(struct mst_buffer *out, const struct mst_cast *cast, const struct mst_cast_message *message)
@@ -313,7 +314,8 @@ static size_t send_slice(struct mst__nats_publisher *publisher)
         close_window(publisher);
     if (slice.refused) /* last: the callback may release the cast */
         refuse(publisher, part, part->position + 1, slice.refused, refusal(slice.refused));
-    return slice.bytes;
+    /* A refusal is work, too: as much as its slice took to prepare. */
+    return slice.bytes + (slice.refused ? REFUSAL + publisher->tail_text.length : 0);
 }
 
 static bool can_send(const struct mst__nats_publisher *publisher)

@@ -52,6 +52,9 @@ static struct mst_span span(struct cursor *cursor, size_t length)
 static bool news(struct mst__redis_follow *follow, struct mst_span id, uint64_t revision, bool *known)
 {
     uint64_t before;
+    /* Also where it is none: the revision is that of the position, or answers would be taken for the next entry. */
+    if (follow->revision < revision)
+        follow->revision = revision;
     *known = mst_map_get(follow->known, id.data, id.length, &before);
     return !*known || before < revision;
 }
@@ -63,7 +66,6 @@ static void give_put(struct mst__redis_follow *follow, const struct mst_identity
     if (!news(follow, *id, identity->revision, &known) ||
         mst_map_set(follow->known, id->data, id->length, identity->revision) < 0)
         return;
-    follow->revision = identity->revision;
     follow->follow->put(follow->follow, identity);
 }
 
@@ -73,7 +75,6 @@ static void give_touch(struct mst__redis_follow *follow, struct mst_span id, int
     bool known;
     if (!news(follow, id, revision, &known) || !known || mst_map_set(follow->known, id.data, id.length, revision) < 0)
         return;
-    follow->revision = revision;
     follow->follow->touched(follow->follow, id, expires_at, lease_ms, revision);
 }
 
@@ -83,7 +84,6 @@ static void give_remove(struct mst__redis_follow *follow, struct mst_span id, ui
     if (!news(follow, id, revision, &known) || !known)
         return;
     mst_map_remove(follow->known, id.data, id.length, NULL);
-    follow->revision = revision;
     follow->follow->removed(follow->follow, id, revision);
 }
 

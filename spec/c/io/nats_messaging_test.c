@@ -366,6 +366,73 @@ static void a_silent_server_is_not_healthy(void **state)
     harness_close(&harness);
 }
 
+/* A name that has an address where nobody listens, often ::1, and one where somebody does. */
+static void a_name_with_several_addresses_works(void **state)
+{
+    (void)state;
+    char servers[64];
+    struct harness harness;
+    snprintf(servers, sizeof servers, "nats://localhost:%d", server.port);
+    struct mst_nats_options options = {.servers = servers};
+    harness_try(&harness, &options);
+    if (harness.status < 0)
+        fail_msg("%s", harness.error.message);
+    harness_close(&harness);
+}
+
+static void servers_that_throw_us_out_are_left_in_peace(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/muster-nats-XXXXXX", servers[100];
+    int fd = mkstemp(path);
+    dprintf(
+        fd,
+        "authorization { users = [ { user: m, password: p, permissions: { publish: { deny: \"secret.>\" } } } ] }\n");
+    close(fd);
+    struct test_server guarded;
+    const char *const arguments[] = {"-c", path, NULL};
+    assert_true(test_nats_start(&guarded, arguments));
+    snprintf(servers, sizeof servers, "nats://m:p@%s,nats://m:p@%s", guarded.address, guarded.address);
+    struct harness harness;
+    struct mst_nats_options options = {.servers = servers};
+    harness_try(&harness, &options);
+    assert_int_equal(harness.status, 0);
+    for (int i = 0; i < 100; i++) {
+        struct probe *probe = probe_make(&harness, "secret", 1, "hello", false);
+        probe->cast.deadline = mst_clock_monotonic() + 10 * MST_NS_PER_MS;
+        harness.messaging->ops->send(harness.messaging, &probe->cast);
+        run_until(&harness, probe_ended, probe, 5);
+        probe_free(&harness, probe);
+    }
+    struct mst_messaging_stats stats;
+    harness.messaging->ops->stats(harness.messaging, &stats);
+    assert_in_range(stats.epochs, 2, 15);
+    harness_close(&harness);
+    test_server_stop(&guarded);
+    unlink(path);
+}
+
+static void nothing_is_told_after_release(void **state)
+{
+    enum { CASTS = 4200 };
+    (void)state;
+    struct harness harness;
+    harness_open(&harness, &server, NULL);
+    struct probe **probes = calloc(CASTS, sizeof(struct probe *));
+    for (int i = 0; i < CASTS; i++)
+        probes[i] = probe_send(&harness, "gone", 1, "hello", false);
+    for (int i = 0; i < CASTS; i++)
+        harness.messaging->ops->release(harness.messaging, &probes[i]->cast);
+    run_for(&harness, 200);
+    for (int i = 0; i < CASTS; i++) {
+        assert_int_equal(probes[i]->final, 0);
+        assert_int_equal(probes[i]->released, 1);
+        probe_destroy(probes[i]);
+    }
+    free(probes);
+    harness_close(&harness);
+}
+
 static void ignore_delivery(struct mst_listener *listener, const struct mst_delivery *delivery)
 {
     (void)delivery;
@@ -767,6 +834,9 @@ int main(void)
         cmocka_unit_test(a_frozen_server_is_given_up),
         cmocka_unit_test(a_frozen_server_with_full_buffers),
         cmocka_unit_test(a_silent_server_is_not_healthy),
+        cmocka_unit_test(a_name_with_several_addresses_works),
+        cmocka_unit_test(servers_that_throw_us_out_are_left_in_peace),
+        cmocka_unit_test(nothing_is_told_after_release),
         cmocka_unit_test(after_a_restart_nobody_is_missed),
         cmocka_unit_test(an_unreachable_server_is_told_at_once),
         cmocka_unit_test(wrong_options_are_told),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The feed beside an instance's own writes: what is read, what need not be, and that followers are told the same. */
 #include "redis_fixture.h"
+#include "support/proxy.h"
 
 static long long calls_of(const struct fixture *fixture, const char *command)
 {
@@ -95,6 +96,51 @@ static void test_others_are_seen_between_own_writes(void **state)
     close_registry(&fixture->loop, first);
     fixture->registry = NULL;
     follower_free(&follower);
+}
+
+/*
+ * An own write is carried out while a follower's snapshot is taken, which shows it, and its answer comes long after: it
+ * must not be taken for the next entry of the feed, which is another instance's.
+ */
+static void test_a_late_answer_hides_no_entry(void **state)
+{
+    enum { WRITE, FEED, BULK };
+    struct fixture *fixture = *state;
+    struct mst_registry *other = fixture->registry;
+    struct follower follower;
+    struct opening opening;
+    struct mst_registry_put put;
+    struct test_proxy *proxy = test_proxy_start(fixture->server.port, NULL, 0);
+    struct mst_redis_options options = {.host = "127.0.0.1", .port = test_proxy_port(proxy)};
+    struct mst_registry *first = open_with(&fixture->loop, &options, &opening);
+    assert_int_equal(put_named(fixture, first, 0, &put), 0);
+    run_ms(&fixture->loop, 30);
+    test_proxy_set(proxy, WRITE, TEST_PROXY_MUTE);
+    test_proxy_set(proxy, FEED, TEST_PROXY_MUTE);
+    test_proxy_set(proxy, BULK, TEST_PROXY_MUTE);
+    run_ms(&fixture->loop, 10);
+    follow_begin(first, &follower, "fleet");
+    run_ms(&fixture->loop, 30);
+    struct mst_registry_put held = put_of("held", "{}", 60000);
+    bool answered = false;
+    held.owner_context = &answered;
+    first->ops->put(first, &held);
+    run_ms(&fixture->loop, 50);
+    test_proxy_set(proxy, FEED, TEST_PROXY_PASS);
+    test_proxy_set(proxy, BULK, TEST_PROXY_PASS);
+    assert_true(wait_count(&fixture->loop, &follower, 2));
+    assert_false(answered);
+    run_ms(&fixture->loop, 100);
+    test_proxy_set(proxy, WRITE, TEST_PROXY_PASS);
+    assert_true(run_for(&fixture->loop, &answered, PATIENCE));
+    assert_int_equal(put_named(fixture, other, 7, &put), 0);
+    assert_true(wait_count(&fixture->loop, &follower, 3));
+    assert_non_null(holds(&follower, "n7"));
+    close_registry(&fixture->loop, first);
+    close_registry(&fixture->loop, other);
+    fixture->registry = NULL;
+    follower_free(&follower);
+    test_proxy_stop(proxy);
 }
 
 /* ---- random operations of two instances ---- */
@@ -229,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_own_writes_need_no_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_others_are_seen_between_own_writes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_late_answer_hides_no_entry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_ways_tell_the_same, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

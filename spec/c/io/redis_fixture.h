@@ -277,8 +277,7 @@ static inline void on_follow_ready(struct mst_registry_follow *follow, int statu
     follower->ready_revision = revision;
 }
 
-static inline void follow_namespace(struct mst_loop *loop, struct mst_registry *registry, struct follower *follower,
-                                    const char *namespace_)
+static inline void follow_begin(struct mst_registry *registry, struct follower *follower, const char *namespace_)
 {
     *follower = (struct follower){.held = mst_map_create()};
     follower->follow = (struct mst_registry_follow){.namespace_ = namespace_,
@@ -288,6 +287,12 @@ static inline void follow_namespace(struct mst_loop *loop, struct mst_registry *
                                                     .ready = on_follow_ready};
     registry->ops->follow(registry, &follower->follow);
     assert_false(follower->ready);
+}
+
+static inline void follow_namespace(struct mst_loop *loop, struct mst_registry *registry, struct follower *follower,
+                                    const char *namespace_)
+{
+    follow_begin(registry, follower, namespace_);
     assert_true(run_for(loop, &follower->ready, PATIENCE));
 }
 

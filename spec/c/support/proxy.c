@@ -90,7 +90,7 @@ static unsigned watch(struct test_proxy *proxy, unsigned number, struct pollfd *
     if (link->client < 0)
         return 0;
     fds[0] = (struct pollfd){.fd = link->client, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = link->server, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = link->server, .events = proxy->rules[number] == TEST_PROXY_MUTE ? 0 : POLLIN};
     return 2;
 }
 

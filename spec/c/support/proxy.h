@@ -10,6 +10,7 @@
 enum test_proxy_rule {
     TEST_PROXY_PASS,
     TEST_PROXY_HOLD,   /* accepted by the kernel, but no byte goes either way */
+    TEST_PROXY_MUTE,   /* what the program says goes on, what the server says waits */
     TEST_PROXY_REFUSE, /* reset */
 };
 
