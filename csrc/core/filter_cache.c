@@ -135,6 +135,9 @@ int mst__filter_get(struct mst__filter_cache *cache, const struct mst_compiler *
                     bool json, struct mst__filter **filter, struct mst_error *error)
 {
     uint64_t value;
+    /* The last one has been used since, perhaps for the only time. */
+    if (cache->newest)
+        weigh(cache, cache->newest);
     if (mst_map_get(cache->maps[json], source.data, source.length, &value)) {
         cache->hits++;
         *filter = (struct mst__filter *)(uintptr_t)value;

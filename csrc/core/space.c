@@ -37,6 +37,9 @@ static void on_filling(struct mst_timer *timer, void *owner)
 {
     struct mst__space *space = owner;
     (void)timer;
+    /* A timer would outlive what is closing. */
+    if (space->coordinator->drained)
+        return;
     mst_view_fill(space->view, FILL_ROWS);
     mst__space_fill(space);
 }

@@ -145,5 +145,6 @@ int mst__prepare(struct mst__prepared **out, struct mst_view *view, struct mst_b
 void mst__prepared_forget(struct mst__prepared *prepared, const struct mst_program *program)
 {
     for (unsigned i = 0; i < program->leaf_count; i++)
-        prepared->plans[i].answer = MST__UNPLANNED;
+        prepared->plans[i].answer = MST__UNPLANNED, prepared->plans[i].probed = false;
+    prepared->ordered = false;
 }

@@ -77,11 +77,12 @@ static void use_up(struct mst__arena *arena)
     }
 }
 
+/* A multiple of the grain, so that its rest is one, too. */
 static size_t next_chunk(const struct mst__arena *arena)
 {
     if (arena->bytes < CHUNK_LEAST)
         return CHUNK_LEAST;
-    return arena->bytes < CHUNK_MOST ? arena->bytes : CHUNK_MOST;
+    return arena->bytes < CHUNK_MOST ? arena->bytes / GRAIN * GRAIN : CHUNK_MOST;
 }
 
 /* Small views are left to take their pages one by one. */

@@ -274,7 +274,7 @@ static int put(struct mst_view *view, const struct mst_identity *identity, const
             return 0;
         struct mst_span before = mst__head_metadata(head);
         draft.same_metadata = before.length == identity->metadata.length &&
-                              memcmp(before.data, identity->metadata.data, before.length) == 0;
+                              (before.length == 0 || memcmp(before.data, identity->metadata.data, before.length) == 0);
     }
     status = prepare(view, &draft, document);
     if (status < 0) {
