@@ -153,7 +153,7 @@ static int open_host(struct mst__load *load, struct mst_error *error)
     if (ready.status)
         return mst_error_set(error, ready.status, "%s", ready.text);
     if (!options->embedded)
-        mst_redis_registry_expire(load->host->registry, MST__LOAD_EXPIRE);
+        mst_redis_registry_expire(load->host->registry, load->namespace_, MST__LOAD_EXPIRE);
     return 0;
 }
 

@@ -110,7 +110,8 @@ struct mst__redis {
     struct mst_error why;                      /* while not serving */
     struct mst_timer check_timer, tick, nudge; /* nudge: only turns the loop */
     uint64_t ticks;
-    uint32_t expire_s; /* 0: namespaces stay */
+    uint32_t expire_s; /* 0: all namespaces stay */
+    char expire_name[MST_NAMESPACE_MAX + 1];
 
     bool has_clock;
     int64_t clock_offset_us; /* Redis' Unix time less monotonic */

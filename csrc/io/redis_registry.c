@@ -120,7 +120,7 @@ static void on_tick(struct mst_timer *timer, void *owner)
     mst__redis_follow_look(registry);
     for (struct mst__redis_space *space = registry->spaces; registry->expire_s != 0 && space != NULL;
          space = space->next)
-        if (space->state == MST__SPACE_ATTACHED)
+        if (space->state == MST__SPACE_ATTACHED && strcmp(space->name, registry->expire_name) == 0)
             mst__redis_space_expire(space);
     if (!registry->feed_busy && registry->feed_timer.slot == 0)
         mst__redis_feed_kick(registry, false);
@@ -382,7 +382,9 @@ fail:
     return NULL;
 }
 
-void mst_redis_registry_expire(struct mst_registry *registry, uint32_t seconds)
+void mst_redis_registry_expire(struct mst_registry *registry, const char *namespace_, uint32_t seconds)
 {
-    ((struct mst__redis *)registry)->expire_s = seconds;
+    struct mst__redis *redis = (struct mst__redis *)registry;
+    snprintf(redis->expire_name, sizeof redis->expire_name, "%s", namespace_);
+    redis->expire_s = seconds;
 }

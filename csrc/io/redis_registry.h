@@ -61,7 +61,8 @@ struct mst_registry *mst_redis_registry_open(struct mst_loop *loop, struct mst_l
                                              void *context);
 
 /*
- * From now on Redis removes every namespace that this registry writes to by itself, so many seconds after the registry
- * has stopped to renew that (which it does each second): for namespaces that end with the process, however it ends.
+ * From now on Redis removes this namespace by itself, so many seconds after the registry has stopped to renew that
+ * (which it does each second, once it has written to it): for one that ends with the process, however that ends. The
+ * other namespaces, which a registry may touch to end leases, stay as they are.
  */
-void mst_redis_registry_expire(struct mst_registry *registry, uint32_t seconds);
+void mst_redis_registry_expire(struct mst_registry *registry, const char *namespace_, uint32_t seconds);

@@ -96,7 +96,7 @@ local function explain_state(state, args)
       " within " .. within,
     received = args.ack == "processed" and "not processed within " .. within or nil,
     expired = "its lease ended",
-    unreachable = "lost with the connection to messaging",
+    unreachable = "no connection to messaging, or it broke: it may have been delivered",
   }
   return texts[state] or ""
 end

@@ -161,9 +161,11 @@ static void a_silent_server_is_not_reachable_at_the_start(void **state)
 static void a_namespace_that_is_not_renewed_goes_by_itself(void **state)
 {
     struct fixture *fixture = *state;
-    struct mst_registry_put put = put_of("a", "{}", 0);
-    mst_redis_registry_expire(fixture->registry, 2);
+    struct mst_registry_put put = put_of("a", "{}", 0), other = put_of("b", "{}", 0);
+    other.namespace_ = "stays";
+    mst_redis_registry_expire(fixture->registry, "fleet", 2);
     assert_int_equal(do_put(fixture, &put), 0);
+    assert_int_equal(do_put(fixture, &other), 0);
     run_ms(&fixture->loop, 3500);
     assert_int_equal(redis_says(fixture, "KEYS muster:{fleet}:*"), 4);
     assert_in_range(redis_says(fixture, "PTTL muster:{fleet}:s"), 1, 2000);
@@ -171,6 +173,7 @@ static void a_namespace_that_is_not_renewed_goes_by_itself(void **state)
     fixture->registry = NULL;
     run_ms(&fixture->loop, 2300);
     assert_int_equal(redis_says(fixture, "KEYS muster:{fleet}:*"), 0);
+    assert_int_equal(redis_says(fixture, "PTTL muster:{stays}:s"), -1);
 }
 
 struct finding {
