@@ -151,10 +151,12 @@ static int read_digits(struct scan *scan)
 static bool finite_number(const char *text, size_t length)
 {
     bool finite = true;
-    char *copy = strndup(text, length);
+    char *copy = calloc(1, length + 1);
     locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    if (copy && plain)
+    if (copy && plain) {
+        memcpy(copy, text, length);
         finite = isfinite(strtod_l(copy, NULL, plain));
+    }
     if (plain)
         freelocale(plain);
     free(copy);
