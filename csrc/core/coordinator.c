@@ -113,9 +113,22 @@ static void give_call(struct mst__call *call)
     coordinator->spare_count++;
 }
 
+static void wait_for(struct mst__call *call)
+{
+    struct mst_coordinator *coordinator = call->coordinator;
+    if (!coordinator->waiting.first)
+        mst_timers_set(coordinator->timers, &coordinator->wait_timer, call->deadline);
+    mst__list_push(&coordinator->waiting, call);
+}
+
 void mst__call_end(struct mst__call *call, int status)
 {
     struct mst_coordinator *coordinator = call->coordinator;
+    if (status == MST__CALL_WAITS) {
+        mst_buffer_clear(&call->answer);
+        wait_for(call);
+        return;
+    }
     if (status < 0) {
         if (call->error.code != status)
             mst_error_set(&call->error, status, "%s", mst_error_text(status));
@@ -149,14 +162,6 @@ static bool enter(struct mst__call *call, struct mst__space *space)
     space->in_flight++;
     call->space = space;
     return true;
-}
-
-static void wait_for(struct mst__call *call)
-{
-    struct mst_coordinator *coordinator = call->coordinator;
-    if (!coordinator->waiting.first)
-        mst_timers_set(coordinator->timers, &coordinator->wait_timer, call->deadline);
-    mst__list_push(&coordinator->waiting, call);
 }
 
 /* True if the call may run in the space now; otherwise it waits or has ended. */
@@ -301,7 +306,11 @@ static int waited_in_vain(struct mst__call *call)
         call->error = why;
         return why.code;
     }
-    return mst_error_set(&call->error, MST_EDEADLINE, "namespace %s is still being loaded", call->namespace_);
+    bool ready = call->space != &call->coordinator->limbo && call->space->stage == MST__SPACE_READY;
+    return mst_error_set(&call->error, MST_EDEADLINE,
+                         ready ? "the columns of namespace %s are still being filled"
+                               : "namespace %s is still being loaded",
+                         call->namespace_);
 }
 
 static void on_wait_timer(struct mst_timer *timer, void *owner)

@@ -74,9 +74,11 @@ void mst__list_init(struct mst__list *list);
 void mst__list_push(struct mst__list *list, struct mst__call *call);
 void mst__list_remove(struct mst__list *list, struct mst__call *call);
 
+enum { MST__CALL_WAITS = 1 };
+
 /*
  * Ends a call with the answer built, or (status negative) with call->error. The answer is delivered on a later turn of
- * the loop.
+ * the loop. MST__CALL_WAITS: it does not end; the verb runs again from its beginning, soon.
  */
 void mst__call_end(struct mst__call *call, int status);
 
@@ -211,10 +213,16 @@ int mst__query_compile(struct mst__query *query, struct mst__call *call, const u
  * would take about as long.
  */
 void mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set);
+/*
+ * These three may return MST__CALL_WAITS, which the verb hands on to mst__call_end: columns of a large namespace are
+ * being filled, and the call is run again from its beginning when they are.
+ */
 int mst__query_count(struct mst__query *query, struct mst__call *call, uint32_t *count);
 int mst__query_exists(struct mst__query *query, struct mst__call *call, bool *exists);
 /* Matches into the coordinator's row set, which is good until the next match. */
 int mst__query_match(struct mst__query *query, struct mst__call *call, struct mst_rowset **set);
+/* Never waits: what is not in columns yet is read from the documents. */
+int mst__query_match_now(struct mst__query *query, struct mst__call *call, struct mst_rowset **set);
 /* MST_EREVISION if this instance has not seen `revision` yet. */
 int mst__need_revision(struct mst__call *call, uint64_t wanted);
 /* Whether it lets everything through without looking. */

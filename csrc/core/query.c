@@ -55,21 +55,35 @@ void mst__query_fill(struct mst__call *call, const struct mst_path *path, const 
         mst_view_fill(view, UINT32_MAX);
 }
 
+/* Reading the documents of a large namespace is not for one turn of the loop: the call waits for the columns. */
+static bool must_wait(const struct mst__query *query, struct mst__call *call)
+{
+    if (!mst_match_unfilled(call->space->view, query->bound))
+        return false;
+    mst__space_fill(call->space);
+    return call->space->filling.slot != 0; /* else there is nobody to wait for */
+}
+
 int mst__query_count(struct mst__query *query, struct mst__call *call, uint32_t *count)
 {
-    int code = mst_match_count(call->space->view, query->bound, count, &call->error);
-    mst__space_fill(call->space);
-    return code;
+    if (must_wait(query, call))
+        return MST__CALL_WAITS;
+    return mst_match_count(call->space->view, query->bound, count, &call->error);
 }
 
 int mst__query_exists(struct mst__query *query, struct mst__call *call, bool *exists)
 {
-    int code = mst_match_exists(call->space->view, query->bound, exists, &call->error);
-    mst__space_fill(call->space);
-    return code;
+    if (must_wait(query, call))
+        return MST__CALL_WAITS;
+    return mst_match_exists(call->space->view, query->bound, exists, &call->error);
 }
 
 int mst__query_match(struct mst__query *query, struct mst__call *call, struct mst_rowset **set)
+{
+    return must_wait(query, call) ? MST__CALL_WAITS : mst__query_match_now(query, call, set);
+}
+
+int mst__query_match_now(struct mst__query *query, struct mst__call *call, struct mst_rowset **set)
 {
     *set = &call->coordinator->matched;
     int code = mst_match(call->space->view, query->bound, *set, &call->error);

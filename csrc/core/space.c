@@ -40,8 +40,10 @@ static void on_filling(struct mst_timer *timer, void *owner)
     /* A timer would outlive what is closing. */
     if (space->coordinator->drained)
         return;
-    mst_view_fill(space->view, FILL_ROWS);
-    mst__space_fill(space);
+    if (mst_view_fill(space->view, FILL_ROWS))
+        mst__space_fill(space);
+    else
+        mst__calls_wake(space->coordinator);
 }
 
 static uint64_t make_generation(void)

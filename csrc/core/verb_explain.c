@@ -104,7 +104,7 @@ static int explain(struct mst__call *call, struct explanation *e)
     if (code == 0)
         code = mst__plan_report_init(&e->report, call, &e->query, e->analyze);
     if (code == 0)
-        code = mst__query_match(&e->query, call, &set);
+        code = mst__query_match_now(&e->query, call, &set);
     if (code == 0)
         code = mst__plan_report_count_missing(&e->report, call, set);
     if (code)

@@ -166,6 +166,19 @@ int mst_match_exists(struct mst_view *view, struct mst_bound *bound, bool *exist
     return status;
 }
 
+bool mst_match_unfilled(struct mst_view *view, const struct mst_bound *bound)
+{
+    bool unfilled = false;
+    for (unsigned i = 0; bound && i < bound->program->top_count; i++) {
+        const struct mst__leaf *leaf = &bound->program->leaves[bound->program->top[i]];
+        for (unsigned p = 0; p < leaf->path_count; p++) {
+            const struct mst_column *column = mst_view_column(view, &bound->program->sources[leaf->paths[p]].path);
+            unfilled = unfilled || (column && mst_column_filling(column));
+        }
+    }
+    return unfilled;
+}
+
 const char *mst_match_instructions(void)
 {
     return mst__kernels_choose()->name;

@@ -32,6 +32,12 @@ void mst_rowset_deinit(struct mst_rowset *set);
 /* All live rows for which the filter holds; `bound` NULL = all live rows. MST_ENOMEM. */
 int mst_match(struct mst_view *view, struct mst_bound *bound, struct mst_rowset *set, struct mst_error *error);
 
+/*
+ * Whether columns that the filter needs are still being filled (mst_view_fill): matching then reads documents, which
+ * takes long in a large view. Asks for columns that are not there yet. `bound` NULL: false.
+ */
+bool mst_match_unfilled(struct mst_view *view, const struct mst_bound *bound);
+
 /* How many live rows the filter holds for, without keeping them; often from the columns' counts alone. */
 int mst_match_count(struct mst_view *view, struct mst_bound *bound, uint32_t *count, struct mst_error *error);
 
