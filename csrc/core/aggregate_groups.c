@@ -61,8 +61,14 @@ static const uint8_t *plain_number(const uint8_t *value, struct mst_buffer *cell
     return cell->failed ? NULL : (const uint8_t *)cell->data;
 }
 
-static int add_value(struct mst__group_key *key, const uint8_t *value, size_t size, uint32_t *number)
+static int add_value(struct mst__groups *groups, struct mst__group_key *key, const uint8_t *value, size_t size,
+                     uint32_t *number, struct mst_error *error)
 {
+    if (size > MST__GROUP_KEYS_MAX - groups->key_bytes) {
+        mst_error_set(error, MST_ETOOBIG, "the values of the groups take more than %u MiB", MST__GROUP_KEYS_MAX >> 20);
+        mst_error_hint(error, "group by fields with fewer or shorter values, or filter");
+        return MST_ETOOBIG;
+    }
     if (key->count == key->capacity) {
         size_t *grown = realloc(key->offsets, 2 * key->capacity * sizeof *grown);
         if (!grown)
@@ -74,11 +80,13 @@ static int add_value(struct mst__group_key *key, const uint8_t *value, size_t si
     mst_buffer_append(&key->values, value, size);
     if (key->values.failed || mst_map_set(key->numbers, value, size, key->count) < 0)
         return MST_ENOMEM;
+    groups->key_bytes += size;
     *number = key->count++;
     return 0;
 }
 
-static int number_of_value(struct mst__group_key *key, const uint8_t *value, struct mst_buffer *cell, uint32_t *number)
+static int number_of_value(struct mst__groups *groups, struct mst__group_key *key, const uint8_t *value,
+                           struct mst_buffer *cell, uint32_t *number, struct mst_error *error)
 {
     uint64_t known;
     *number = 0;
@@ -90,12 +98,13 @@ static int number_of_value(struct mst__group_key *key, const uint8_t *value, str
         return MST_ENOMEM;
     size_t size = mst_value_size(value);
     if (!mst_map_get(key->numbers, value, size, &known))
-        return add_value(key, value, size, number);
+        return add_value(groups, key, value, size, number, error);
     *number = (uint32_t)known;
     return 0;
 }
 
-static int number_of_row(struct mst__groups *groups, struct mst__group_key *key, uint32_t row, uint32_t *number)
+static int number_of_row(struct mst__groups *groups, struct mst__group_key *key, uint32_t row, uint32_t *number,
+                         struct mst_error *error)
 {
     uint32_t code = key->by_code ? mst_column_code(key->column, row) : 0;
     if (key->by_code && key->by_code[code]) {
@@ -107,7 +116,7 @@ static int number_of_row(struct mst__groups *groups, struct mst__group_key *key,
     if (scratch->document.failed || scratch->finals.failed)
         return MST_ENOMEM;
     struct mst_buffer cell = {0};
-    int status = number_of_value(key, value, &cell, number);
+    int status = number_of_value(groups, key, value, &cell, number, error);
     mst_buffer_deinit(&cell);
     if (status == 0 && key->by_code)
         key->by_code[code] = *number + 1;
@@ -129,13 +138,20 @@ static int grow(struct mst__groups *groups)
     return 0;
 }
 
-int mst__groups_add(struct mst__groups *groups, uint32_t row, uint32_t *group)
+static int refuse_group(struct mst_error *error)
+{
+    mst_error_set(error, MST_ETOOBIG, "more than %u groups", MST__GROUPS_MAX);
+    mst_error_hint(error, "group by fields with fewer values, or filter");
+    return MST_ETOOBIG;
+}
+
+int mst__groups_add(struct mst__groups *groups, uint32_t row, uint32_t *group, struct mst_error *error)
 {
     uint32_t numbers[MST__GROUP_PATHS_MAX] = {0};
     size_t size = groups->key_count * sizeof *numbers;
     uint64_t known;
     for (uint32_t i = 0; i < groups->key_count; i++) {
-        int status = number_of_row(groups, &groups->keys[i], row, &numbers[i]);
+        int status = number_of_row(groups, &groups->keys[i], row, &numbers[i], error);
         if (status)
             return status;
     }
@@ -145,7 +161,7 @@ int mst__groups_add(struct mst__groups *groups, uint32_t row, uint32_t *group)
         return 0;
     }
     if (groups->count == MST__GROUPS_MAX)
-        return MST_ETOOBIG;
+        return refuse_group(error);
     if (groups->count == groups->capacity && grow(groups) < 0)
         return MST_ENOMEM;
     if (mst_map_set(groups->index, numbers, size, groups->count) < 0)

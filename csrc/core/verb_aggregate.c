@@ -27,8 +27,13 @@ static const struct mst__key keys[KEYS] = {
 struct compute {
     struct mst_span name, path;
     enum mst__figure figure;
-    double percent;
-    uint32_t source; /* index in `figures` */
+    struct mst__percent percent;
+    uint32_t source; /* index in `sources` and `figures` */
+};
+
+struct source {
+    struct mst_path path;
+    bool sampled; /* percentiles are asked for */
 };
 
 struct aggregation {
@@ -38,9 +43,12 @@ struct aggregation {
     uint32_t compute_count;
     uint64_t limit;
     unsigned by_key;
+    struct source sources[COMPUTE_MAX];
+    uint32_t source_count;
     struct mst__groups groups;
     struct mst__figures figures[COMPUTE_MAX];
-    uint32_t figure_count;
+    uint32_t figure_count; /* 0 until they are opened, then `source_count` */
+    size_t sample_budget;
     uint32_t *order; /* owned; groups as they are listed */
 };
 
@@ -74,31 +82,6 @@ static bool is_text(struct mst_span span, const char *text)
     return span.length == strlen(text) && memcmp(span.data, text, span.length) == 0;
 }
 
-/* "p99", "p99.9": digits with at most one point, from 0 to 100. */
-static bool read_percent(struct mst_span text, double *percent)
-{
-    char digits[12];
-    if (text.length < 2 || text.length > sizeof digits || text.data[0] != 'p')
-        return false;
-    memcpy(digits, text.data + 1, text.length - 1);
-    digits[text.length - 1] = '\0';
-    size_t whole = strspn(digits, "0123456789");
-    size_t rest = digits[whole] == '.' ? strspn(digits + whole + 1, "0123456789") : 0;
-    bool valid = whole > 0 && (digits[whole] == '\0' || (rest > 0 && digits[whole + 1 + rest] == '\0'));
-    if (!valid)
-        return false;
-    *percent = 0;
-    double step = 1;
-    for (const char *at = digits; *at; at++) {
-        if (*at == '.')
-            continue;
-        *percent = *percent * 10 + (*at - '0');
-        step *= at > digits + whole ? 10 : 1;
-    }
-    *percent /= step;
-    return *percent <= 100;
-}
-
 static const char *const figure_names[] = {"count", "sum", "avg", "min", "max", "p50", "p90", "p99", NULL};
 
 static bool read_figure(struct mst_span text, struct compute *compute)
@@ -110,7 +93,8 @@ static bool read_figure(struct mst_span text, struct compute *compute)
         }
     }
     compute->figure = MST__PERCENTILE;
-    return read_percent(text, &compute->percent);
+    return text.length > 0 && text.data[0] == 'p' &&
+           mst__percent_read((struct mst_span){text.data + 1, text.length - 1}, &compute->percent);
 }
 
 /* Cuts "avg(load)" or "avg:load" in two. */
@@ -142,8 +126,7 @@ static int refuse_figure(struct mst_span name, struct mst_span text, struct mst_
     return MST_EINVAL;
 }
 
-static int add_compute(struct aggregation *a, struct mst_view *view, struct mst_span name, const uint8_t *value,
-                       struct mst_error *error)
+static int add_compute(struct aggregation *a, struct mst_span name, const uint8_t *value, struct mst_error *error)
 {
     if (a->compute_count == COMPUTE_MAX)
         return mst_error_set(error, MST_ETOOBIG, "key \"compute\": at most %u figures are allowed", COMPUTE_MAX);
@@ -163,26 +146,21 @@ static int add_compute(struct aggregation *a, struct mst_view *view, struct mst_
         if (other->path.length == compute->path.length &&
             memcmp(other->path.data, compute->path.data, compute->path.length) == 0) {
             compute->source = other->source;
-            a->figures[other->source].sampled |= compute->figure == MST__PERCENTILE;
+            a->sources[other->source].sampled |= compute->figure == MST__PERCENTILE;
             return 0;
         }
     }
-    struct mst_path path;
-    int code = mst__path_read("compute", compute->path, 0, &path, error);
-    if (code)
-        return code;
-    compute->source = a->figure_count++;
-    mst__figures_init(&a->figures[compute->source], view, &path);
-    a->figures[compute->source].sampled = compute->figure == MST__PERCENTILE;
-    return 0;
+    compute->source = a->source_count++;
+    a->sources[compute->source].sampled = compute->figure == MST__PERCENTILE;
+    return mst__path_read("compute", compute->path, 0, &a->sources[compute->source].path, error);
 }
 
-static int read_compute(struct aggregation *a, struct mst_view *view, const uint8_t *value, struct mst_error *error)
+static int read_compute(struct aggregation *a, const uint8_t *value, struct mst_error *error)
 {
     const uint8_t *position = NULL, *element;
     struct mst_span name;
     while (value && mst_value_next_member(value, &position, &name.data, &name.length, &element)) {
-        int code = add_compute(a, view, name, element, error);
+        int code = add_compute(a, name, element, error);
         if (code)
             return code;
     }
@@ -207,17 +185,35 @@ static int read_request(struct mst__call *call, struct aggregation *a, struct ms
     if (code == 0)
         code = read_group_by(a, values[GROUP_BY], error);
     if (code == 0)
-        code = read_compute(a, call->space->view, values[COMPUTE], error);
+        code = read_compute(a, values[COMPUTE], error);
     return code ? code : mst__query_init(query, call, values[FILTER], values[PARAMS]);
 }
 
-static int add_rows(struct aggregation *a, const struct mst_rowset *set)
+/* Makes the columns, so only once the whole request is known to be good: a view has room for a limited number. */
+static int open_columns(struct mst__call *call, struct aggregation *a, const struct mst_rowset *set)
+{
+    struct mst_view *view = call->space->view;
+    for (uint32_t i = 0; i < a->path_count; i++)
+        mst__query_fill(call, &a->paths[i], set);
+    for (uint32_t i = 0; i < a->source_count; i++)
+        mst__query_fill(call, &a->sources[i].path, set);
+    a->sample_budget = MST__SAMPLES_MAX;
+    for (uint32_t i = 0; i < a->source_count; i++) {
+        const struct source *source = &a->sources[i];
+        mst__figures_init(&a->figures[i], view, &source->path, source->sampled ? &a->sample_budget : NULL);
+    }
+    a->figure_count = a->source_count;
+    mst__space_fill(call->space);
+    return mst__groups_init(&a->groups, view, a->paths, a->path_count);
+}
+
+static int add_rows(struct aggregation *a, const struct mst_rowset *set, struct mst_error *error)
 {
     for (uint32_t row = mst_rowset_next(set, 0); row != MST_ROW_NONE; row = mst_rowset_next(set, row + 1)) {
         uint32_t group = 0;
-        int code = mst__groups_add(&a->groups, row, &group);
+        int code = mst__groups_add(&a->groups, row, &group, error);
         for (uint32_t i = 0; code == 0 && i < a->figure_count; i++)
-            code = mst__figures_add(&a->figures[i], group, row);
+            code = mst__figures_add(&a->figures[i], group, row, error);
         if (code)
             return code;
     }
@@ -288,18 +284,10 @@ static int run(struct mst__call *call, struct aggregation *a, struct mst__query 
     int code = read_request(call, a, query);
     if (code == 0)
         code = mst__query_match(query, call, &set);
-    for (uint32_t i = 0; code == 0 && i < a->path_count; i++)
-        mst__query_fill(call, &a->paths[i], set);
-    for (uint32_t i = 0; code == 0 && i < a->figure_count; i++)
-        mst__query_fill(call, &a->figures[i].path, set);
     if (code == 0)
-        code = mst__groups_init(&a->groups, call->space->view, a->paths, a->path_count);
+        code = open_columns(call, a, set);
     if (code == 0)
-        code = add_rows(a, set);
-    if (code == MST_ETOOBIG && call->error.code != code) {
-        mst_error_set(&call->error, code, "more than %u groups", MST__GROUPS_MAX);
-        mst_error_hint(&call->error, "group by fields with fewer values, or filter");
-    }
+        code = add_rows(a, set, &call->error);
     if (code == 0)
         code = put_groups(call, a);
     if (code)

@@ -149,7 +149,12 @@ static int test(lua_State *L)
         identity.expires_at = time_of(value, "expires_at");
         set_namespace(matcher, text_of(value, "namespace"));
     }
-    lua_pushboolean(L, mst_bound_match(matcher->bound, &identity, metadata));
+    bool matches = mst_bound_match(matcher->bound, &identity, metadata);
+    if (mst_bound_failed(matcher->bound)) {
+        mst_error_set(&error, MST_ENOMEM, "out of memory");
+        return mst__lua_fail(L, &error);
+    }
+    lua_pushboolean(L, matches);
     return 1;
 }
 

@@ -118,7 +118,13 @@ void mst_bound_destroy(struct mst_bound *bound)
 bool mst_bound_match(struct mst_bound *bound, const struct mst_identity *identity, const uint8_t *metadata)
 {
     struct mst__scope scope = {.document = metadata, .identity = identity};
+    bound->failed = false;
     return bound->program->node_count == 0 || mst__tree_holds(bound, 0, &scope);
+}
+
+bool mst_bound_failed(const struct mst_bound *bound)
+{
+    return bound->failed;
 }
 
 void mst_bound_verdict(struct mst_bound *bound, uint32_t leaf, const struct mst_identity *identity,

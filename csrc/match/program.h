@@ -115,6 +115,9 @@ void mst_bound_set_namespace(struct mst_bound *bound, const char *namespace_);
  */
 bool mst_bound_match(struct mst_bound *bound, const struct mst_identity *identity, const uint8_t *metadata);
 
+/* Whether memory ran out in the last mst_bound_match, or in a mst_bound_verdict since: what they said may be wrong. */
+bool mst_bound_failed(const struct mst_bound *bound);
+
 /* One clause of the filter for one record, for explain. */
 struct mst_verdict {
     const char *text; /* the clause; borrowed from the program */
