@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The command line without any server: help, mistakes, exit codes.
 local core = require "muster.core"
+local filter = require "muster.filter"
 local process = require "support.process"
 
 local muster = process.muster
@@ -34,9 +35,38 @@ describe("the command line", function()
   end)
 
   it("has no line in its help that a terminal of 120 columns breaks", function()
-    for _, words in ipairs { {}, { "--help" }, { "help", "examples" }, { "multicast", "-h" }, { "loadtest", "-h" } } do
+    for _, words in ipairs { {}, { "--help" }, { "help", "examples" }, { "help", "filter" }, { "multicast", "-h" },
+                             { "loadtest", "-h" } } do
       for line in muster(words).out:gmatch "[^\n]+" do assert.is_true(#line <= 120, line) end
     end
+  end)
+
+  it("has the filter language on one screen", function()
+    local r = muster { "help", "filter" }
+    assert.same({ 0, "" }, { r.code, r.err })
+    local _, count = r.out:gsub("\n", "")
+    assert.is_true(count <= 40)
+    assert.truthy(r.out:find("filters/LANGUAGE.md", 1, true))
+    local conditions = 0
+    for line in r.out:gmatch "\n  (%S[^\n]*)" do
+      if line:sub(53, 54) == "  " then line = line:sub(1, 54) end -- a remark stands in the second column
+      for part in (line .. "   "):gmatch "(%S.-)   " do
+        if not line:find("^lower") then
+          assert.truthy(filter.compile(part:match "^(.-)%s*$"), part)
+          conditions = conditions + 1
+        end
+      end
+    end
+    assert.is_true(conditions > 25)
+  end)
+
+  it("tells the topics where there is no help for one", function()
+    local r = muster { "help", "nosuch" }
+    assert.same({ 2, "" }, { r.code, r.out })
+    assert.truthy(r.err:find("^muster: no help for 'nosuch'\n"), r.err)
+    assert.truthy(r.err:find("Topics: examples, filter, and the commands\n", 1, true), r.err)
+    for _, name in ipairs(COMMANDS) do assert.truthy(r.err:find("%f[%l]" .. name .. "%f[^%l]"), name) end
+    assert.truthy(muster({ "help", "filtr" }).err:find("Did you mean 'filter'?", 1, true))
   end)
 
   it("prints its version", function()

@@ -201,6 +201,15 @@ describe("the example", function()
     end)
   end
 
+  it("embed.c builds with what pkg-config says of the build tree", function()
+    if (os.getenv "LD_PRELOAD" or "") ~= "" then return pending "the library needs a sanitizer's run-time" end
+    local program, build = process.path "embed", process.program:match "^(.*)/"
+    local flags = ("$(PKG_CONFIG_PATH=%s pkg-config --cflags --libs muster)"):format(process.quote(build))
+    local made = process.run { "sh", "-c", ("cc examples/embed.c -o %s %s"):format(process.quote(program), flags) }
+    assert.equal(0, made.code, made.err)
+    assert.equal(0, process.run({ program }).code)
+  end)
+
   it("files are short and all of them known here", function()
     local pipe = io.popen "ls examples/*.lua"
     for path in pipe:lines() do

@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- `muster`, `muster --help`, `muster help COMMAND`, `muster help examples`.
+-- `muster`, `muster --help`, `muster help COMMAND`, `muster help examples`, `muster help filter`.
 local failure = require "muster.cli.failure"
+local filter_text = require "muster.cli.help_filter"
+local suggest = require "muster.filter.suggest"
 
-local M = { name = "help", summary = "Help for a command, or: help examples." }
+local M = { name = "help", summary = "Help for a command, or: help examples, help filter." }
 
 local SHORT = [[
 muster - register identities, find them by metadata, send to all that match
@@ -18,7 +20,7 @@ Run it       serve
 Measure it   loadtest
 More         help  version  completion  demo
 
-muster COMMAND --help for one command, muster help examples for a cheat sheet.
+muster COMMAND --help for one command, muster help examples for a cheat sheet, muster help filter for the language.
 ]]
 
 local EXITS = [[
@@ -138,19 +140,36 @@ function M.command(module, command)
 end
 
 function M.setup(command)
-  command:argument("topic", "A command, or examples."):args "?"
+  command:argument("topic", "A command, examples, or filter."):args "?"
+end
+
+local TOPICS = { examples = EXAMPLES, filter = filter_text }
+
+-- No help for `topic`: says what there is help for.
+local function refuse(topic, commands)
+  local names = suggest.keys(TOPICS)
+  local shown = { "Topics: " .. table.concat(names, ", ") .. ", and the commands" }
+  for i, name in ipairs(commands) do
+    if i % 9 == 1 then shown[#shown + 1] = " " end
+    shown[#shown] = shown[#shown] .. " " .. name
+    names[#names + 1] = name
+  end
+  local near = suggest.nearest(topic, names)
+  failure.raise {
+    exit = failure.EXIT.usage, code = "EINVAL", lines = shown,
+    message = ("no help for '%s'%s"):format(topic, near and (". Did you mean '%s'?"):format(near) or ""),
+  }
 end
 
 function M.run(args, out, parser)
-  if not args.topic then
-    out:write(M.all(parser))
+  local text = args.topic and TOPICS[args.topic]
+  if text or not args.topic then
+    out:write(text or M.all(parser))
     return failure.EXIT.ok
   end
-  if args.topic == "examples" then
-    out:write(EXAMPLES)
-    return failure.EXIT.ok
-  end
-  for _, command in ipairs(parser._commands) do
+  local commands = {}
+  for i, command in ipairs(parser._commands) do
+    commands[i] = command._name
     for _, alias in ipairs(command._aliases) do
       if alias == args.topic then
         out:write(M.command(command.module, command))
@@ -158,7 +177,7 @@ function M.run(args, out, parser)
       end
     end
   end
-  failure.usage("no help for '%s' (see muster help)", args.topic)
+  refuse(args.topic, commands)
 end
 
 return M
