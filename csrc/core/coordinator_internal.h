@@ -209,10 +209,10 @@ void mst__query_deinit(struct mst__query *query);
 /* Only the filter: there are no parameters yet, and nothing to deinitialise. */
 int mst__query_compile(struct mst__query *query, struct mst__call *call, const uint8_t *filter);
 /*
- * Before a set is read through the column of a path: fills it to the end where reading the documents of the set instead
- * would take about as long.
+ * Before a set is read through the column of a path: MST__CALL_WAITS where the column is being filled, and reading the
+ * documents of the set instead would take about as long.
  */
-void mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set);
+int mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set);
 /*
  * These three may return MST__CALL_WAITS, which the verb hands on to mst__call_end: columns of a large namespace are
  * being filled, and the call is run again from its beginning when they are.

@@ -4,7 +4,9 @@
 
 #include "core/coordinator_internal.h"
 
-#define FILL_SHARE 4u /* where so large a part is to be read anyway, the whole column is filled */
+#define FILL_SHARE                                                                                                   \
+    4u /* of a set that is at least so large a part, a column is waited for; of a smaller one the documents are read \
+        */
 
 static bool is_blank(struct mst_span text)
 {
@@ -47,21 +49,25 @@ void mst__query_deinit(struct mst__query *query)
     query->bound = NULL;
 }
 
-void mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set)
+/* Whether somebody fills columns, so that it can be waited for. */
+static bool is_filling(struct mst__space *space)
+{
+    mst__space_fill(space);
+    return space->filling.slot != 0;
+}
+
+int mst__query_fill(struct mst__call *call, const struct mst_path *path, const struct mst_rowset *set)
 {
     struct mst_view *view = call->space->view;
     const struct mst_column *column = mst_view_column(view, path);
-    if (column && mst_column_filling(column) && set->count >= mst_view_count(view) / FILL_SHARE)
-        mst_view_fill(view, UINT32_MAX);
+    bool needed = column && mst_column_filling(column) && set->count >= mst_view_count(view) / FILL_SHARE;
+    return needed && is_filling(call->space) ? MST__CALL_WAITS : 0;
 }
 
 /* Reading the documents of a large namespace is not for one turn of the loop: the call waits for the columns. */
 static bool must_wait(const struct mst__query *query, struct mst__call *call)
 {
-    if (!mst_match_unfilled(call->space->view, query->bound))
-        return false;
-    mst__space_fill(call->space);
-    return call->space->filling.slot != 0; /* else there is nobody to wait for */
+    return mst_match_unfilled(call->space->view, query->bound) && is_filling(call->space);
 }
 
 int mst__query_count(struct mst__query *query, struct mst__call *call, uint32_t *count)

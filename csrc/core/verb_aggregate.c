@@ -193,10 +193,13 @@ static int read_request(struct mst__call *call, struct aggregation *a, struct ms
 static int open_columns(struct mst__call *call, struct aggregation *a, const struct mst_rowset *set)
 {
     struct mst_view *view = call->space->view;
+    bool wait = false;
     for (uint32_t i = 0; i < a->path_count; i++)
-        mst__query_fill(call, &a->paths[i], set);
+        wait = mst__query_fill(call, &a->paths[i], set) || wait;
     for (uint32_t i = 0; i < a->source_count; i++)
-        mst__query_fill(call, &a->sources[i].path, set);
+        wait = mst__query_fill(call, &a->sources[i].path, set) || wait;
+    if (wait)
+        return MST__CALL_WAITS;
     a->sample_budget = MST__SAMPLES_MAX;
     for (uint32_t i = 0; i < a->source_count; i++) {
         const struct source *source = &a->sources[i];

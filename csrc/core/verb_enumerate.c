@@ -418,10 +418,13 @@ static int put_sorted(struct mst__call *call, struct enumeration *e, const struc
     e->rows = malloc((limit + 2) * sizeof *e->rows);
     if (!e->rows)
         return MST_ENOMEM;
+    int code = 0;
     for (uint32_t i = 0; i < e->sort_count; i++)
-        mst__query_fill(call, &e->sort[i].path, set);
-    int code = mst_sort_after(call->space->view, set, e->sort, e->sort_count, e->cursor.given ? &e->cursor.place : NULL,
-                              limit + 1, e->rows, &found);
+        code = mst__query_fill(call, &e->sort[i].path, set) ? MST__CALL_WAITS : code;
+    if (code)
+        return code;
+    code = mst_sort_after(call->space->view, set, e->sort, e->sort_count, e->cursor.given ? &e->cursor.place : NULL,
+                          limit + 1, e->rows, &found);
     uint32_t listed = found < limit ? found : limit;
     for (uint32_t i = 0; code == 0 && i < listed; i++)
         code = put_listed(call, e, e->rows[i], i == 0, listed);
