@@ -115,8 +115,7 @@ char *mst_u64_write(char *at, uint64_t number)
 void mst_buffer_append_u64(struct mst_buffer *buffer, uint64_t number)
 {
     /* Not in place: a buffer at its limit may have room for the digits and no more. */
-    char text[MST_U64_ROOM];
-    // cppcheck-suppress uninitvar ; it is written first
+    char text[MST_U64_ROOM] = {0};
     mst_buffer_append(buffer, text, (size_t)(mst_u64_write(text, number) - text));
 }
 

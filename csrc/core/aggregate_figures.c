@@ -52,6 +52,7 @@ size_t mst__percent_rank(struct mst__percent percent, size_t count)
     return rank ? rank : 1;
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): it is counted off through `figures`
 void mst__figures_init(struct mst__figures *figures, struct mst_view *view, const struct mst_path *path, size_t *budget)
 {
     *figures =
