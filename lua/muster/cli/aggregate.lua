@@ -65,7 +65,7 @@ end
 
 -- `paths`: those to group by, maybe none.
 function M.run(args, out, paths)
-  for _, other in ipairs { "sort", "fields", "no_metadata", "exists" } do
+  for _, other in ipairs { "sort", "fields", "no_metadata", "exists", "cursor" } do
     if args[other] then
       failure.usage("--%s does not go with --group-by and --agg", (other:gsub("_", "-")))
     end

@@ -114,6 +114,17 @@ end
 local Door = {}
 Door.__index = Door
 
+-- What to do where nothing could be opened. A server behind NATS is not known to be missing while NATS is.
+local function connect_hint(args, where, message)
+  if where.nats_servers then
+    local silent = message:find("No server available", 1, true) or message:find("no answer in time", 1, true)
+    return silent and "no NATS server answers there, and a coordinator is reached only through one" or nil
+  end
+  local url = os.getenv "MUSTER_URL"
+  local how = (args.socket or url and url ~= "") and " --socket " .. where.socket or ""
+  return "start one with: muster serve" .. how
+end
+
 -- Connects. Door: call(verb, body) -> text, the core's door as `raw`, the namespace as `namespace`.
 function M.open_door(args)
   local where = place(args)
@@ -123,10 +134,8 @@ function M.open_door(args)
   options.timeout = args.wait and M.seconds(args.wait, "--wait")
   local raw, message, code = core.connect(options)
   if not raw then
-    local how = where.socket and "" or " --nats-servers " .. where.nats_servers
-    if where.socket and (args.socket or os.getenv "MUSTER_URL") then how = " --socket " .. where.socket end
     failure.raise { exit = failure.EXIT.connection, code = code or "ECONNECT", message = message,
-                    hint = "start one with: muster serve" .. how }
+                    hint = connect_hint(args, where, message) }
   end
   return setmetatable({ raw = raw, namespace = M.namespace(args) }, Door)
 end
