@@ -90,7 +90,7 @@ local function plain(it)
   local expires_at = text.value(it.expires_at)
   local left = expires_at and ("%d"):format(math.max(0, math.ceil((expires_at - core.now()) / 1000))) or "-"
   local line = output.visible(text.value(it.id)) .. "\t" .. left
-  return it.metadata and line .. "\t" .. text.one_line(it.metadata) or line
+  return it.metadata and line .. "\t" .. output.marked(text.one_line(it.metadata)) or line
 end
 
 local function show_page(identities, out, plan)
@@ -154,7 +154,7 @@ end
 -- Whether anything matches.
 local function tell_whether(args, out)
   local source = options.filter_source(args, args.filter)
-  local filter, params = options.filter_members(args, source)
+  local filter, params = options.filter_members(args, source, out)
   local door = options.open_door(args)
   local answer = door:call("enumerate", text.object {
     filter, params, { "exists", "true" }, { "min_revision", min_revision(args) },
@@ -190,7 +190,7 @@ function M.run(args, out)
     cursor = args.cursor and text.quote(args.cursor, "--cursor"),
     min_revision = min_revision(args),
   }
-  plan.filter, plan.params = options.filter_members(args, plan.source)
+  plan.filter, plan.params = options.filter_members(args, plan.source, out)
   local door = options.open_door(args)
   local listed = list(door, plan, out)
   door:close()

@@ -189,6 +189,30 @@ function M.params(args)
   return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
 end
 
+-- Whether :name occurs in a filter. Named filters may be known to the server alone; then its text has to do.
+local function uses(source, compiled, name)
+  if not source then return false end
+  if compiled then
+    for _, used in ipairs(compiled.params) do
+      if used == name then return true end
+    end
+    return false
+  end
+  return (source.json or source.text):find(name, 1, true) ~= nil
+end
+
+-- Warns of each --param that the filter does not use.
+function M.warn_unused(args, source, out, library)
+  if #(args.param or {}) == 0 then return end
+  local compiled = source and M.compile(source, library)
+  for _, given in ipairs(args.param) do
+    local name = given:match "^[:$]?([^=]*)"
+    if not uses(source, compiled, name) then
+      out:warn(("parameter %s is not used in the filter"):format(name))
+    end
+  end
+end
+
 -- The filter of a command: { text = DSL } or { json = document }, or nil. `words` is the positional argument.
 function M.filter_source(args, words)
   if words and args.json_filter then failure.usage "give the filter as text or with --json-filter, not both" end
@@ -196,15 +220,17 @@ function M.filter_source(args, words)
   return words and { text = words } or nil
 end
 
--- Its members of a request.
-function M.filter_members(args, source)
+-- Its members of a request; `out` is for warnings.
+function M.filter_members(args, source, out)
   local value
   if source and source.json then
     value = text.check(source.json, "--json-filter", "object")
   elseif source then
     value = text.quote(source.text, "filter", "EFILTER")
   end
-  return { "filter", value }, { "params", M.params(args) }
+  local params = M.params(args)
+  M.warn_unused(args, source, out)
+  return { "filter", value }, { "params", params }
 end
 
 -- RE2 decides whether a pattern is good; of those that are not, the compiler's own check speaks more clearly.

@@ -86,7 +86,7 @@ local function check_string(text, at, state)
 end
 
 local function check_number(text, at, state)
-  local whole = text:match("^[+-]?[%w_.]+", at)
+  local whole = suggest.short(text:match("^[+-]?[%w_.]+", at))
   if text:find("^[+-]?%.%d", at) then
     raise("number must start with a digit", at, "write " .. whole:gsub("%.", "0.", 1), state, #whole)
   end
@@ -164,13 +164,40 @@ local function parenthesis_hint(text, at, state)
   return state.seen[","] and "a function takes a field" or nil
 end
 
+local CALLED = { exists = true, has = true, len = true, size = true, lower = true, upper = true }
+
+-- `exists site`: a function whose field stands without parentheses.
+local function call_hint(text, at)
+  local name = text:sub(1, at - 1):match "%f[%w_.@:$`]([%a]+)%s+$"
+  local field = name and CALLED[name:lower()] and text:match("^[%a_\128-\255][%w_.\128-\255]*", at)
+  if not field or is_reserved(field) then return nil end
+  return ("write `%s(%s)`"):format(name, #field > 40 and ".." or field)
+end
+
+-- What stands where a value should, in the manner of other languages.
+local function value_hint(text, at, token)
+  if token == "/" then
+    local pattern = text:match("^/([^/\"]+)/", at)
+    return ('a pattern stands in quotes: r"%s"'):format(pattern and #pattern <= 40 and pattern or "..")
+  end
+  if token == "@" then
+    local open = open_bracket(text, at)
+    local quantifier = open and text:sub(1, open - 1):lower():match "%f[%w_](a[nl][yl])%s*$"
+    if quantifier == "any" or quantifier == "all" then return "write `it` for the element" end
+    return "behind `@` stands the name of a built-in or of a filter"
+  end
+  return nil
+end
+
 local function hint_for(text, at, token, state)
+  local hint = state.seen[VALUE] and value_hint(text, at, token)
+  if hint then return hint end
   if token == '"' or token == "'" then
     return (state.seen["=="] or state.seen["and"]) and "missing operator before the string" or nil
   end
   if token == "(" then return parenthesis_hint(text, at, state) end
   if token == ")" and not open_bracket(text, at) then return "no `(` is open here" end
-  if token:find "^[%a_\128-\255]" then return word_hint(token, state) end
+  if token:find "^[%a_\128-\255]" then return call_hint(text, at) or word_hint(token, state) end
   if COMPARISONS[token] then
     if state.seen[VALUE] then return "missing field or value before the operator" end
     if not state.seen["=="] then return "comparisons do not chain: write `a < x and x < b`, or `x between a and b`" end
@@ -187,7 +214,7 @@ function M.fail(text)
   check_lexical(text, at, state)
   local token = token_at(text, at)
   if not token then raise("unexpected end of filter", at, end_hint(text, state), state) end
-  raise("unexpected `" .. token .. "`", at, hint_for(text, at, token, state), state, #token:gsub("[\128-\191]", ""))
+  raise("unexpected `" .. suggest.short(token) .. "`", at, hint_for(text, at, token, state), state, #token:gsub("[\128-\191]", ""))
 end
 
 return M
