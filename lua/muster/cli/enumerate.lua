@@ -21,8 +21,8 @@ local M = {
 ]],
   details = [[
 On a terminal the list has aligned columns. Otherwise each line is id, seconds left of the lease (- for never) and
-metadata, separated by tabs; with --json each line is the identity as the server gives it. Where --limit leaves some out,
-a line on standard error has the --cursor that goes on behind the last, with the same filter, --param and --sort.
+metadata, separated by tabs; with --json each line is the identity as the server gives it. Where --limit leaves some
+out, a line on standard error has the --cursor to go on with, and the same filter, --param and --sort.
 
 With --group-by or --agg there is a line for each group instead, the largest first: its values, how many, the figures.
 Figures are count, sum, avg, min, max and percentiles (p50, p90, p99, p99.9), over the numbers at a path. With --exists
@@ -127,7 +127,7 @@ end
 
 -- Pages through the list. Answers how many were listed.
 local function list(door, plan, out)
-  local listed, cursor, page, total = 0, plan.cursor, plan.sort and SORTED or PAGE, nil
+  local listed, cursor, page, total = 0, plan.cursor, plan.sort and SORTED or PAGE
   repeat
     local wanted = math.min(page, plan.limit - listed)
     local it, limit = fetch(door, plan, wanted, cursor)

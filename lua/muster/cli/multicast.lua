@@ -18,9 +18,9 @@ local M = {
 <payload> is text, @FILE, or - for standard input. The exit code is 0 if all were reached, 3 if some were not, 5 if none
 was and all timed out.
 
-Those that were not reached are listed below the counts, each with the reason: the first 20 of them, with --report failed
-all of them; --report all lists everybody. With --ack processed, who only received it was not reached. With --json there
-are receipts only where --report is failed or all.
+Those that were not reached are listed below the counts, each with the reason: the first 20 of them, with --report
+failed all of them; --report all lists everybody. With --ack processed, who only received it was not reached. With
+--json there are receipts only where --report is failed or all.
 ]],
 }
 

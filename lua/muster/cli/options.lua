@@ -189,7 +189,8 @@ function M.params(args)
   return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
 end
 
--- Whether :name occurs in a filter. Named filters may be known to the server alone; then its text has to do.
+-- Whether :name occurs in a filter. Named filters may be known to the server alone; then its text has to do. Of one
+-- that is wrong anyway there is more to say than this.
 local function uses(source, compiled, name)
   if not source then return false end
   if compiled then
@@ -198,7 +199,8 @@ local function uses(source, compiled, name)
     end
     return false
   end
-  return (source.json or source.text):find(name, 1, true) ~= nil
+  local given = source.json or source.text
+  return not given:find "@[%a_][%w_]*[%(\"]" or given:find(name, 1, true) ~= nil
 end
 
 -- Warns of each --param that the filter does not use.
@@ -255,7 +257,10 @@ function M.show_filter_error(f, source, library)
   local given = source.json or source.text
   local _, message, _, detail = M.compile(source, library)
   local at = type(f.at) == "table" and f.at
-  if at and not (detail and detail.message == f.message) then
+  if at and detail and detail.message == f.message then
+    detail.hint = f.hint -- the server knows more names
+    message = errors.line(detail)
+  elseif at then
     -- The server has named filters that are not known here: its own words hold.
     detail = { line = at.line, column = at.column, offset = at.offset, message = f.message, hint = f.hint }
     message = errors.line(detail)

@@ -132,9 +132,9 @@ local function send(state)
 end
 
 -- What is wrong with a line before it is sent; nil if nothing is.
-local function fault(body, length)
-  if length > LINE_BYTES then return { code = "ETOOBIG", message = "the line is longer than 64 KiB" } end
-  local value, message = core.json_decode(body)
+local function fault(line, body)
+  if #line > LINE_BYTES then return { code = "ETOOBIG", message = "the line is longer than 64 KiB" } end
+  local value, message = core.json_decode(line)
   if value == nil then return { code = "EJSON", message = tostring(message) } end
   return body:byte() ~= 123 and { code = "EINVAL", message = "expected a JSON object" } or nil
 end
@@ -142,7 +142,7 @@ end
 local function take(state, number, line)
   if line:find "^%s*$" then return end
   local body = line:match "^%s*(.-)%s*$"
-  local refused = fault(body, #line)
+  local refused = fault(line, body)
   local size = refused and 0 or #body + 1
   if state.bytes + size > BATCH_BYTES then send(state) end
   state.batch[#state.batch + 1] = { number = number, body = not refused and body or nil, refused = refused }
