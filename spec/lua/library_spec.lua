@@ -101,6 +101,8 @@ describe("a folder of filters", function()
     has_text("has to return a table", problem_of 'return 1')
     has_text("unknown type `numbr` of parameter `a`; did you mean `number`?",
       problem_of 'return { doc = "x", params = { { "a", type = "numbr" } }, filter = "b == :a" }')
+    has_text("`doc` of parameter `a` has to be a string",
+      problem_of 'return { doc = "x", params = { { "a", doc = {} } }, filter = "b == :a" }')
     has_text("the default of `a` is not a number",
       problem_of 'return { doc = "x", params = { { "a", type = "number", default = "1" } }, filter = "b == :a" }')
     has_text("without a default",

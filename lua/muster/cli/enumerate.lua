@@ -16,7 +16,6 @@ local M = {
   muster ls --sort site,-battery --limit 10
   muster ls 'fw < semver"1.3"' --fields site,fw --json
   muster ls --group-by site --agg avg:metrics.load --agg p99:metrics.load
-  muster ls --sort -battery --limit 10 --cursor sAb..     the page behind one that --limit has cut
   muster ls 'battery < 5' --exists && echo "hurry"
 ]],
   details = [[

@@ -117,7 +117,10 @@ Door.__index = Door
 -- What to do where nothing could be opened. A server behind NATS is not known to be missing while NATS is.
 local function connect_hint(args, where, message)
   if where.nats_servers then
-    local silent = message:find("No server available", 1, true) or message:find("no answer in time", 1, true)
+    local silent = false
+    for _, part in ipairs { "No server available", "no answer in time", "cannot connect: ", "Timeout" } do
+      silent = silent or message:find(part, 1, true) ~= nil
+    end
     return silent and "no NATS server answers there, and a coordinator is reached only through one" or nil
   end
   local url = os.getenv "MUSTER_URL"

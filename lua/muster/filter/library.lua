@@ -119,6 +119,9 @@ local function read_spec(file, given, number)
       fail(file, place_of(file, key), ("unknown key `%s` of parameter `%s`"):format(tostring(key), name))
     end
   end
+  if given.doc ~= nil and type(given.doc) ~= "string" then
+    fail(file, place_of(file, "doc"), ("`doc` of parameter `%s` has to be a string"):format(name))
+  end
   local spec = { type = given.type or "any", doc = given.doc }
   if not arguments.TYPES[spec.type] then
     local near = suggest.nearest(tostring(spec.type), suggest.keys(arguments.TYPES))
