@@ -76,7 +76,7 @@ struct order {
 struct cast {
     struct mst_multicast *multicast;
     uint64_t revision;
-    unsigned report;
+    unsigned report, ack;
     struct mst_buffer warnings; /* a copy: the filter may leave the cache meanwhile */
 };
 
@@ -265,8 +265,14 @@ static void put_counts(const struct mst_multicast *multicast, struct mst_buffer 
     mst_buffer_append_byte(out, '}');
 }
 
+/* Whether a target was not reached; received is only half of the way where processed was asked for. */
+static bool is_failure(enum mst_receipt_state state, unsigned ack)
+{
+    return mst_receipt_class(state) || (state == MST_RECEIPT_RECEIVED && ack == MST_ACK_PROCESSED);
+}
+
 /* The messages are out, so an answer that would be too large is cut and says so. */
-static void put_receipts(const struct mst_multicast *multicast, unsigned report, struct mst_buffer *out)
+static void put_receipts(const struct mst_multicast *multicast, const struct cast *cast, struct mst_buffer *out)
 {
     uint32_t count = mst_multicast_targets(multicast);
     bool first = true, cut = false;
@@ -274,7 +280,7 @@ static void put_receipts(const struct mst_multicast *multicast, unsigned report,
     for (uint32_t i = 0; i < count && !cut; i++) {
         struct mst_receipt receipt;
         mst_multicast_receipt(multicast, i, &receipt);
-        if (report == REPORT_FAILED && !mst_receipt_class(receipt.state))
+        if (cast->report == REPORT_FAILED && !is_failure(receipt.state, cast->ack))
             continue;
         if (!first)
             mst_buffer_append_byte(out, ',');
@@ -311,7 +317,7 @@ static void on_done(struct mst_multicast *multicast, void *owner)
     put_digest(out, mst_multicast_digest(multicast));
     put_counts(multicast, out);
     if (cast->report != REPORT_SUMMARY)
-        put_receipts(multicast, cast->report, out);
+        put_receipts(multicast, cast, out);
     mst_buffer_appendf(out, ",\"elapsed_ms\":%.3f,\"warnings\":", (double)mst_multicast_elapsed(multicast) / 1e6);
     mst_buffer_append(out, cast->warnings.data, cast->warnings.length);
     mst_buffer_append_byte(out, '}');
@@ -335,6 +341,7 @@ static int start(struct mst__call *call, const struct order *order, const struct
     }
     cast->revision = mst__space_revision(call->space);
     cast->report = order->report;
+    cast->ack = order->ack;
     mst__query_put_warnings(&order->query, &cast->warnings);
     const struct mst_multicast_request request = {
         .namespace_ = call->namespace_,

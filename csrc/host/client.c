@@ -70,7 +70,8 @@ static void on_deadline(struct mst_timer *timer, void *owner)
         return;
     }
     if (call->error.code == 0)
-        mst_error_set(&call->error, MST_EDEADLINE, "no answer in %.9g s", (double)call->patience / 1e9);
+        mst_error_set(&call->error, MST_EDEADLINE, "no answer from a coordinator in %.9g s%s",
+                      (double)call->patience / 1e9, call->writes ? "; it may have been carried out" : "");
     mst__client_fail(call, &call->error);
 }
 
@@ -164,12 +165,23 @@ static uint64_t own_timeout(struct mst_client *client, const char *verb, const c
     return timeout;
 }
 
+static bool is_write(const char *verb)
+{
+    static const char *const writes[] = {"register", "heartbeat", "unregister", "multicast"};
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++)
+        if (strcmp(verb, writes[i]) == 0)
+            return true;
+    return false;
+}
+
 void mst_client_call(struct mst_client *client, const char *verb, const char *namespace_, const char *body,
                      size_t length, mst_answer_cb *done, void *context)
 {
     uint64_t patience = client->timeout + own_timeout(client, verb, body, length);
     struct mst__client_call *call = begin(client, patience, done, context);
     struct mst_error error;
+    if (call)
+        call->writes = is_write(verb);
     if (!call)
         no_memory(done, context);
     else if (check_alive(client, &error) < 0 || mst__door_check_words(verb, namespace_, &error) < 0 ||

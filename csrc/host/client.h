@@ -25,8 +25,9 @@ struct mst_client *mst_client_open_nats(struct mst_loop *loop, struct mst_log *l
                                         mst_answer_cb *ready, void *context);
 
 /*
- * As mst_host_call. MST_ECLOSED when the connection goes (the call may have been carried out or not), MST_EDEADLINE,
- * MST_ECONNECT when no coordinator listens on NATS, MST_ETOOBIG for a request that the socket or NATS does not carry.
+ * As mst_host_call. MST_ECLOSED when the connection goes (the call may have been carried out or not), MST_EDEADLINE
+ * (of register, heartbeat, unregister and multicast the text says that they may have been carried out), MST_ECONNECT
+ * when no coordinator listens on NATS, MST_ETOOBIG for a request that the socket or NATS does not carry.
  */
 void mst_client_call(struct mst_client *client, const char *verb, const char *namespace_, const char *body,
                      size_t length, mst_answer_cb *done, void *context);

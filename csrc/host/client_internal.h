@@ -17,6 +17,7 @@ struct mst__client_call {
     struct mst_timer timer; /* its deadline, or now where it has failed already */
     struct mst_error error; /* code 0: not failed */
     bool good;              /* it has succeeded already */
+    bool writes;            /* without an answer it may have been carried out */
 };
 
 struct mst_client_receiver {

@@ -57,7 +57,7 @@ void mst__nats_gate_shut(struct mst__nats_gate *gate)
 /* What stands behind the place in its sources, as in "(conn.c:2088): No server", that nats.c begins its texts with. */
 static const char *without_source(const char *text)
 {
-    for (int end = 0; sscanf(text, "(%*[A-Za-z0-9_].c:%*u)%n", &end) == 0 && end > 0; end = 0)
+    for (int end = 0; sscanf(text, "(%*[A-Za-z0-9_/].c:%*u)%n", &end) == 0 && end > 0; end = 0)
         text += end + (int)strspn(text + end, ": ");
     return text;
 }

@@ -1,8 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "match/plan.h"
+
+#define NAMES_SHOWN 160 /* bytes */
+
+/* Says that `name` is missing, and which there are: a slip of the pen shows at once. */
+static int tell_unbound(struct mst_span name, const uint8_t *parameters, struct mst_error *error)
+{
+    char given[NAMES_SHOWN] = "";
+    size_t end = 0, length;
+    const uint8_t *position = NULL, *value;
+    const char *key;
+    bool is_object = parameters && mst_value_tag(parameters) == MST_OBJECT;
+    while (is_object && mst_value_next_member(parameters, &position, &key, &length, &value)) {
+        if (end + length + sizeof ", \"\", .." > sizeof given) {
+            memcpy(given + end, end ? ", .." : "..", end ? sizeof ", .." : sizeof "..");
+            end = sizeof given;
+            break;
+        }
+        end += (size_t)snprintf(given + end, sizeof given - end, "%s\"%.*s\"", end ? ", " : "", (int)length, key);
+    }
+    return mst_error_set(error, MST_EPARAM, "parameter \"%.*s\" is not bound; %s%s",
+                         (int)(name.length > 120 ? 120 : name.length), name.data, end ? "given: " : "none is given",
+                         given);
+}
 
 static int bind_parameters(struct mst_bound *bound, const uint8_t *parameters, struct mst_error *error)
 {
@@ -11,8 +35,7 @@ static int bind_parameters(struct mst_bound *bound, const uint8_t *parameters, s
         struct mst_span name = program->parameters[i];
         bound->parameters[i] = parameters ? mst_value_get(parameters, name.data, name.length) : NULL;
         if (!bound->parameters[i])
-            return mst_error_set(error, MST_EPARAM, "parameter \"%.*s\" is not bound",
-                                 (int)(name.length > 120 ? 120 : name.length), name.data);
+            return tell_unbound(name, parameters, error);
     }
     return 0;
 }

@@ -104,7 +104,7 @@ describe("without Redis", function()
     assert.equal("0 accepted, 2 rejected\n", r.out)
     assert.equal(4, r.code)
     r = ok(process.muster({ "register", "--stdin", unpack(words) }, "not json\n"), 1)
-    assert.truthy(r.err:find("line 1: EJSON: ", 1, true), r.err)
+    assert.truthy(r.err:find("line 1, column 1: EJSON: ", 1, true), r.err)
     assert.truthy(process.muster({ "register", "--help" }).out:find("4 if one failed because Redis", 1, true))
   end)
 
@@ -142,9 +142,27 @@ describe("addresses of NATS", function()
     for _, address in ipairs { "nats://127.0.0.1:%d", "127.0.0.1:%d", " 127.0.0.1:%d,nats://u:p@127.0.0.1:%d/" } do
       address = address:gsub("%%d", tostring(port))
       local r = ok(process.muster { "serve", "--no-socket", "--nats-servers", address }, 4)
-      assert.truthy(r.err:find("\nmuster: ENATS: cannot connect to NATS at ", 1, true), r.err)
+      assert.truthy(r.err:find "\nmuster: ENATS: [^\n]*cannot connect", r.err)
       assert.is_nil(r.err:find "%.c:%d", r.err)
     end
+  end)
+
+  it("that are silent, are free or have no coordinator behind them are told apart", function()
+    local nats = process.nats()
+    local function why()
+      return ok(process.muster { "ls", "--wait", "1s", "--nats-servers", nats.url }, 4).err
+    end
+    local none = why()
+    assert.truthy(none:find("^muster: ECONNECT: no coordinator answers on muster%.default%.api%.enumerate; is "), none)
+    core.kill(nats.pid, 19)
+    local silent = why()
+    core.kill(nats.pid, 18)
+    assert.truthy(silent:find("; no NATS server answers there, ", 1, true), silent)
+    assert.is_nil(silent:find("start one with", 1, true), silent)
+    assert.is_nil(silent:find "%.c:%d", silent)
+    process.stop(nats, 9)
+    local free = why()
+    assert.truthy(free:find("; no NATS server answers there, ", 1, true), free)
   end)
 
   it("are a wrong configuration for programs, too", function()

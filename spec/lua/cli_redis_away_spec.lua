@@ -59,6 +59,21 @@ describe("while Redis is away", function()
     assert.same({ 0, "1\n" }, { r.code, r.out }) -- reads go on
   end)
 
+  it("a client that waits less says of writes only that they may have been done", function()
+    core.kill(redis.pid, SIGSTOP)
+    for name, words in pairs { known = CALLS.known, gone = CALLS.gone } do
+      local all = { unpack(words) }
+      for _, word in ipairs { "--wait", "300ms", "--socket", process.path "control.sock" } do all[#all + 1] = word end
+      local r = process.muster(all)
+      assert.equal(5, r.code, name)
+      assert.equal("muster: EDEADLINE: no answer from a coordinator in 0.3 s; " .. UNSURE .. "\n", r.err)
+    end
+    local r = process.muster { "get", "b", "-n", "never-heard-of", "--wait", "300ms", "--socket",
+                               process.path "control.sock" }
+    assert.same({ 5, "muster: EDEADLINE: no answer from a coordinator in 0.3 s\n" }, { r.code, r.err })
+    core.kill(redis.pid, SIGCONT)
+  end)
+
   it("every call ends at its deadline where it is silent, and says what may have been done", function()
     core.kill(redis.pid, SIGSTOP)
     local first = ask_all()

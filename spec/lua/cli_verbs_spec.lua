@@ -101,15 +101,21 @@ describe("muster serve in memory", function()
     input[900] = "[1]"
     local r = expect(1, { "register", "-n", "bulk", "--stdin" }, table.concat(input, "\n"))
     assert.equal("1,230 accepted, 3 rejected\n", r.out)
-    local wrong = {}
-    for _, line in ipairs(lines(r.err)) do wrong[#wrong + 1] = line:match "^line (%d+): E" end
-    table.sort(wrong)
-    assert.same({ "600", "700", "900" }, wrong)
-    assert.truthy(r.err:find('did you mean', 1, true) or r.err:find('unknown key "metdata"', 1, true))
+    assert.same({
+      'line 600: EINVAL: unknown key "metdata"; did you mean "metadata"?',
+      'line 700, column 1: EJSON: unexpected "n", expected a value',
+      'line 900: EINVAL: expected a JSON object',
+    }, lines(r.err))
     assert.equal("1230\n", expect(0, { "count", "-n", "bulk" }).out)
     r = expect(1, { "register", "-n", "bulk", "--stdin", "--json" }, '{"id":"x"}\n{"id":""}\n')
     local answers = lines(r.out)
     assert.equal("x", core.json_decode(answers[1]).id)
+    r = expect(1, { "register", "-n", "bulk", "--stdin" },
+      '{"id":"y","no":1}\n  [\n{"id":"z"}\n{"id":""}\n' .. ("x"):rep(70000) .. '\n{"id":"\\u0001"}\n{"id":1,}')
+    local numbers = {}
+    for _, line in ipairs(lines(r.err)) do numbers[#numbers + 1] = line:match "^line ([^:]+): E" end
+    assert.same({ "1", "2, column 4", "4", "5", "6", "7, column 9" }, numbers)
+    assert.truthy(r.err:find('^line 1: EINVAL: unknown key "no"; known keys: id, metadata, ', 1), r.err)
     assert.same({ 2, "EID" }, { core.json_decode(answers[2]).line, core.json_decode(answers[2]).error.code })
   end)
 
@@ -132,6 +138,29 @@ describe("muster serve in memory", function()
     assert.equal("", sorted.err)
     assert.equal(10500, #lines(expect(0, { "ls", "-n", "pages", "--sort", "-n", "--limit", "10500" }).out))
     assert.equal("12345\n", expect(0, { "ls", "-n", "pages", "--count" }).out)
+  end)
+
+  it("goes on where --limit has stopped, and says how", function()
+    local words = { "ls", "n <= 5", "-n", "pages", "--sort", "n", "--limit", "2", "--no-metadata" }
+    local first = expect(0, { unpack(words) })
+    local cursor = first.err:match "^2 of 5 that match; go on with %-%-cursor (%S+)\n$"
+    assert.truthy(cursor, first.err)
+    local second = expect(0, { "ls", "n <= 5", "-n", "pages", "--sort", "n", "--limit", "2", "--no-metadata",
+                               "--cursor", cursor })
+    assert.equal("p00003\t-\np00004\t-\n", second.out)
+    local last = expect(0, { "ls", "n <= 5", "-n", "pages", "--sort", "n", "--json", "--cursor",
+                             second.err:match "%-%-cursor (%S+)" })
+    assert.equal("p00005", core.json_decode(last.out).id)
+    assert.equal("", last.err)
+    assert.equal("", expect(0, { "ls", "n <= 5", "-n", "pages", "--limit", "5" }).err)
+    assert.equal("", expect(0, { "ls", "n <= 5", "-n", "pages", "--limit", "2", "-q" }).err)
+    local r = expect(2, { "ls", "n <= 6", "-n", "pages", "--sort", "n", "--cursor", cursor })
+    assert.truthy(r.err:find "^muster: %-%-cursor: belongs to another filter", r.err)
+  end)
+
+  it("holds to --min-revision with --exists, too", function()
+    expect(0, { "ls", "-n", "pages", "--exists" })
+    assert.truthy(expect(1, { "ls", "-n", "pages", "--exists", "--min-revision", "999999999" }).err:find "EREVISION")
   end)
 
   it("lists fields, sorted, and as JSON", function()

@@ -77,11 +77,18 @@ describe("what the command line says", function()
   it("says what was received but not processed", function()
     local half = receive("half", { "half", "-n", "ack", "--ack", "received" })
     local r = expect(3, { "multicast", "-n", "ack", "--all", "x", "--ack", "processed", "--timeout", "100ms" })
-    local line = "\n  1 received but not processed within 100ms (--report all lists them)\n"
-    assert.truthy(r.out:find(line, 1, true), r.out)
+    local row = "\n  received     half +not processed within 100ms\n$"
+    assert.truthy(r.out:find(row), r.out)
+    for _, report in ipairs { "failed", "all", "summary" } do
+      r = expect(3, { "multicast", "-n", "ack", "--all", "x", "--ack", "processed", "--timeout", "100ms", "--report",
+                      report })
+      assert.truthy(r.out:find(row), r.out)
+    end
     r = expect(3, { "multicast", "-n", "ack", "--all", "x", "--ack", "processed", "--timeout", "100ms", "--report",
-                    "all" })
-    assert.truthy(r.out:find "\n  received     half +not processed within 100ms\n", r.out)
+                    "failed", "--json" })
+    assert.equal("half", core.json_decode(r.out).receipts[1].id)
+    r = expect(0, { "multicast", "-n", "ack", "--all", "x", "--report", "failed", "--json" })
+    assert.equal(0, #core.json_decode(r.out).receipts)
     r = expect(0, { "multicast", "-n", "ack", "--all", "x" })
     assert.is_nil(r.out:find("processed", 1, true), r.out)
     process.stop(half)
@@ -98,6 +105,53 @@ describe("what the command line says", function()
     local big = ("\255"):rep(300000)
     assert.equal(1200000, #output.exact(big))
     assert.equal("C:\\x", output.visible "C:\\x")
+  end)
+
+  it("cuts a long line around the place", function()
+    local r = expect(2, { "count", ("a"):rep(100000) })
+    assert.truthy(#r.err < 400, r.err)
+    assert.truthy(r.err:find("\n  ..." .. ("a"):rep(120) .. "...\n" .. (" "):rep(65) .. "^\n", 1, true), r.err)
+    r = expect(2, { "count", "x == 1 and\n" .. ("ü"):rep(1000) .. " =< 5 and b == 2" })
+    assert.truthy(r.err:find("\n  ..." .. ("ü"):rep(59) .. " =< 5 and b == 2\n" .. (" "):rep(65) .. "^^ did", 1, true),
+      r.err)
+    r = expect(2, { "count", "b == " .. ("x"):rep(3000) .. "(a)" })
+    assert.truthy(#r.err < 600, r.err)
+    r = expect(2, { "count", "b " .. ("x"):rep(3000) })
+    assert.truthy(#r.err < 600, r.err)
+    r = expect(2, { "count", "a == 1 and " .. ("\255"):rep(3000) })
+    assert.truthy(#r.err < 600, r.err)
+  end)
+
+  it("warns of parameters that the filter does not use, and says which there are where one is missing", function()
+    local function err(code, ...) return expect(code, { "count", ... }).err end
+    local warning = "muster: warning: parameter extra is not used in the filter\n"
+    assert.equal(warning, err(0, "a == :b", "--param", "b=1", "--param", "extra=1"))
+    assert.equal(warning, err(0, "--param", "extra=1"))
+    assert.equal("", err(0, "a == :b", "--param", ":b=1"))
+    assert.equal("", err(0, "a == $1", "--param", "$1=1"))
+    assert.equal("", err(0, "a == :b", "--param", "b=1", "--param", "extra=1", "-q"))
+    assert.equal('muster: parameter "low" is not bound; none is given\n', err(2, "a == :low"))
+    assert.equal('muster: parameter "low" is not bound; given: "lo", "x"\n',
+      err(2, "a == :low and b == :x", "--param", "lo=1", "--param", "x=1"):gsub("^muster: warning[^\n]+\n", "") .. "")
+    assert.truthy(err(2, "a == :low", "--param", ("x"):rep(900) .. "=1"):find('given: ..\n', 1, true))
+    local r = process.muster({ "match", "a == :b", "--param", "b=1", "--param", "extra=1" }, '{"a":1}\n')
+    assert.same({ 0, '{"a":1}\n', warning }, { r.code, r.out, r.err })
+  end)
+
+  it("aligns what is wide, and shows what turns the direction of writing", function()
+    for _, id in ipairs { "日本", "plain", "grüße", "a\226\128\174b" } do expect(0, { "register", id, "-n", "wide" }) end
+    local r = expect(3, { "multicast", "-n", "wide", "--all", "x", "--timeout", "1s" })
+    for _, row in ipairs { "日本           nobody", "plain          nobody", "grüße          nobody",
+                           "a\\u202eb       nobody" } do
+      assert.truthy(r.out:find("  no_receiver  " .. row, 1, true), r.out)
+    end
+    assert.equal("\\u200b\\u200f\\u202a\\u2066\\u2069-\226\128\144\226\129\170", output.visible(
+      "\226\128\139\226\128\143\226\128\170\226\129\166\226\129\169-\226\128\144\226\129\170"))
+    assert.same({ 4, 5, 2, 1, 2, 3 }, { output.width "日本", output.width "\27[31mgrüße\27[0m", output.width "😀",
+      output.width "e\204\129", output.width "Ａ", output.width "abc" })
+    expect(0, { "register", "m", "-n", "mark", "-m", '{"a":"x\226\128\174y"}', "--ttl", "never" })
+    assert.equal('m\t-\t{"a":"x\\u202ey"}\n', expect(0, { "ls", "-n", "mark" }).out)
+    assert.truthy(expect(0, { "ls", "-n", "mark", "--json" }).out:find('x\226\128\174y', 1, true))
   end)
 
   it("calls a socket that is taken no wrong configuration", function()

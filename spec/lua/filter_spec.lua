@@ -55,6 +55,41 @@ describe("compile", function()
   end)
 end)
 
+describe("hints", function()
+  local function hint(text) return refused(text).hint end
+
+  it("meet those who come from other languages", function()
+    assert.equal('a pattern stands in quotes: r"h.*"', hint "site =~ /h.*/")
+    assert.equal('a pattern stands in quotes: r".."', hint('site !~ /' .. ("h"):rep(50) .. "/i"))
+    assert.truthy(hint "a / 2 == 1":find "arithmetic")
+    assert.equal('write in cidr"10.0.0.0/8"', hint 'ip in "10.0.0.0/8"')
+    assert.equal('write in cidr"fd00::/8"', hint 'ip not in "fd00::/8"')
+    assert.equal('write in ["10.0.0.1"]', hint 'ip in "10.0.0.1"')
+    assert.equal("write `it` for the element", hint 'any(tags, @ == "a")')
+    assert.equal("write `it` for the element", hint 'x and ALL (tags, not (b or @ == "a"))')
+    assert.equal("behind `@` stands the name of a built-in or of a filter", hint '@ == "a"')
+    assert.equal("write `exists(site)`", hint "a and exists site")
+    assert.equal("write `has(a.b)`", hint "not has a.b and c")
+  end)
+
+  it("list what there is", function()
+    local builtins = "known: @age, @expires_at, @id, @namespace, @registered_at, @ttl, @updated_at"
+    assert.equal(builtins, hint '@gateway == "x"')
+    assert.equal(builtins, select(4, filter.compile_json '{"@gateway":1}').hint)
+    assert.equal("known: all, any, distance, exists, has, len, lower, now, semver, size, time, type, upper",
+      hint "foo(a) == 1")
+  end)
+
+  it("and messages stay short", function()
+    local long = ("x"):rep(3000)
+    for _, text in ipairs { "a " .. long, "@" .. long, long .. "(a)", "@" .. long .. "()", "a == 5" .. long,
+                            "a == 0" .. ("1"):rep(3000), "exists " .. long, "a == ." .. ("1"):rep(3000) } do
+      local _, message = filter.compile(text)
+      assert.truthy(#message < 400, message)
+    end
+  end)
+end)
+
 describe("warnings", function()
   local function warnings(text) return assert(filter.compile(text)).warnings end
 
@@ -322,6 +357,12 @@ describe("named filters", function()
     assert.equal("unknown filter `@lw`", refused("@lw(1)", options).message)
     assert.equal("`@low` takes 1 argument, got 0", refused("@low()", options).message)
     assert.equal("unknown filter `@low`", refused("@low(1)").message)
+  end)
+
+  it("are known from built-ins by their parentheses", function()
+    assert.equal("`low` is a named filter: write `@low(level)`", refused("a and @low", options).hint)
+    assert.equal("did you mean `@broken()`?", refused("@brokn", options).hint)
+    assert.equal("did you mean `@updated_at`?", refused("@updated_a < 5", options).hint)
   end)
 
   it("cannot multiply beyond a bound", function()

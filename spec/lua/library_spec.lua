@@ -3,6 +3,7 @@
 local core = require "muster.core"
 local filter = require "muster.filter"
 local library = require "muster.filter.library"
+local literals = require "muster.filter.literals"
 
 local NOW = 1760011200000 -- 2025-10-09T12:00:00Z
 
@@ -96,10 +97,12 @@ describe("a folder of filters", function()
       problem_of 'return { doc = "x", params = { "c" }, filter = "a == 1" }')
     assert.truthy(problem_of 'return { doc = "x",\n filter "a" }':find "^f.lua:2:%d+: ")
     assert.truthy(problem_of 'return {\n doc = "x"\n filter = "a" }':find "^f.lua:3:2: ")
-    assert.truthy(problem_of 'return os.exit()':find "^f.lua:1:1: ")
+    assert.truthy(problem_of 'return os.exit()':find "^f.lua:1:8: ")
     has_text("has to return a table", problem_of 'return 1')
     has_text("unknown type `numbr` of parameter `a`; did you mean `number`?",
       problem_of 'return { doc = "x", params = { { "a", type = "numbr" } }, filter = "b == :a" }')
+    has_text("`doc` of parameter `a` has to be a string",
+      problem_of 'return { doc = "x", params = { { "a", doc = {} } }, filter = "b == :a" }')
     has_text("the default of `a` is not a number",
       problem_of 'return { doc = "x", params = { { "a", type = "number", default = "1" } }, filter = "b == :a" }')
     has_text("without a default",
@@ -108,6 +111,47 @@ describe("a folder of filters", function()
     os.remove(folder .. "/f.lua")
     has_text("`@ttl` is a built-in", problems_of("ttl.lua", 'return { doc = "x", filter = "a" }')[1])
     assert.equal(2, #problems_of("a-b.lua", 'return { doc = "x", filter = "a" }'))
+  end)
+
+  it("is data: nothing in a file is run", function()
+    local function refused(place, part, source)
+      local clock = os.clock()
+      local problem = problem_of(source)
+      assert.equal("f.lua:" .. place .. ": ", problem:sub(1, #place + 8))
+      has_text(part, problem)
+      assert.is_true(os.clock() - clock < 1)
+    end
+    refused("1:1", "expected `return`, found `while`", "while true do end")
+    refused("2:1", "expected `return`, found `local`", "-- a loop\nlocal x = 1 while true do end return {}")
+    refused("1:8", "has to return a table, not `(`", "return (function() while true do end end)()")
+    refused("1:16", "expected a value, found `(`", 'return { doc = ("x"):rep(1e9), filter = "a" }')
+    refused("1:19", "expected `,` or `}`, found `:`", 'return { doc = "x":rep(1e9), filter = "a" }')
+    refused("1:20", "expected `,` or `}`, found `..`", 'return { doc = "x" .. "y", filter = "a" }')
+    refused("1:16", "expected a value, found `function`", 'return { doc = function() end, filter = "a" }')
+    refused("1:11", "as a key, found `{`", 'return { [{}] = 1 }')
+    refused("1:10", "expected a value, found `x`", 'return { x }')
+    refused("2:3", "`doc` is there twice", 'return { doc = "a",\n  doc = "b", filter = "a" }')
+    refused("1:18", "expected the end, found `while`", 'return { a = 1 } while true do end')
+    refused("1:12", "expected a value, found the end", "return { a=")
+    refused("1:16", "unterminated string", 'return { doc = "a\n", filter = "a" }')
+    refused("1:25", "unterminated long text", 'return { doc = "a", b = [==[ a ]] }')
+    refused("1:17", "unknown escape \\q", 'return { doc = "\\q", filter = "a" }')
+    refused("1:12", "malformed number `1e999`", "return { a=1e999 }")
+    refused("1:12", "malformed number `0x`", "return { a=0x }")
+    refused("1:16", "nested too deeply", "return " .. ("{"):rep(30000))
+    has_text("unterminated long", problem_of("--" .. ("[="):rep(20) .. "return {}\n--[[ "))
+    problem_of(("-"):rep(60000))
+    problem_of("return { " .. ("a,"):rep(30000))
+  end)
+
+  it("is read as Lua reads it", function()
+    for _, source in ipairs {
+      [==[return { doc = "\65\x42\t\"'\\", filter = [[
+a]], params = { { "p", default = -0.5e+1, }, "q"; [3] = 'r', n = nil } };]==],
+      "return {1, .5, 0x1F, 1e3; -2, true, false, {}, {{}}} -- end", "return--[[x]]{a='\\\n',b=[=[\n]]]=],['c d']=3}",
+    } do
+      assert.same(loadstring(source)(), literals.read(source))
+    end
   end)
 
   it("has to be there", function()

@@ -65,7 +65,7 @@ end
 
 -- `paths`: those to group by, maybe none.
 function M.run(args, out, paths)
-  for _, other in ipairs { "sort", "fields", "no_metadata", "exists" } do
+  for _, other in ipairs { "sort", "fields", "no_metadata", "exists", "cursor" } do
     if args[other] then
       failure.usage("--%s does not go with --group-by and --agg", (other:gsub("_", "-")))
     end
@@ -73,7 +73,7 @@ function M.run(args, out, paths)
   local plan = { paths = paths, figures = {}, limit = options.integer(args.limit, "--limit", 1, MOST_GROUPS) }
   for i, given in ipairs(args.agg or {}) do plan.figures[i] = figure(given) end
   local source = options.filter_source(args, args.filter)
-  local filter, params = options.filter_members(args, source)
+  local filter, params = options.filter_members(args, source, out)
   local door = options.open_door(args)
   local answer = door:call("aggregate", text.object {
     filter, params, { "group_by", #paths > 0 and text.list(paths, "--group-by") or nil },

@@ -24,7 +24,7 @@ end
 -- Also what `enumerate --count` does.
 function M.run(args, out)
   local source = options.filter_source(args, args.filter)
-  local filter, params = options.filter_members(args, source)
+  local filter, params = options.filter_members(args, source, out)
   local door = options.open_door(args)
   local answer = door:call("count", text.object { filter, params }, source)
   door:close()

@@ -20,7 +20,8 @@ local M = {
 ]],
   details = [[
 On a terminal the list has aligned columns. Otherwise each line is id, seconds left of the lease (- for never) and
-metadata, separated by tabs; with --json each line is the identity as the server gives it.
+metadata, separated by tabs; with --json each line is the identity as the server gives it. Where --limit leaves some
+out, a line on standard error has the --cursor to go on with, and the same filter, --param and --sort.
 
 With --group-by or --agg there is a line for each group instead, the largest first: its values, how many, the figures.
 Figures are count, sum, avg, min, max and percentiles (p50, p90, p99, p99.9), over the numbers at a path. With --exists
@@ -35,6 +36,7 @@ function M.setup(command)
   command:argument("filter", "A filter; without one, all."):args "?"
   options.filter(command)
   options.option(command, "--limit", "<n>", "At most so many (default: all).")
+  options.option(command, "--cursor", "<text>", "Go on where an earlier --limit stopped.")
   options.option(command, "--sort", "<paths>", "Sort by these, e.g. region,-load (- for descending).")
   options.option(command, "--fields", "<paths>", "Only these fields of the metadata.")
   command:flag("--no-metadata", "Only ids and leases.")
@@ -47,6 +49,16 @@ function M.setup(command)
   command:flag("--fail-empty", "Exit code 1 if nothing matches.")
   options.output(command)
   options.door(command)
+end
+
+-- Refuses what would be left undone: `others`, by their keys in `args`, next to `name`.
+local function only(args, name, others)
+  for _, key in ipairs(others) do
+    local given = args[key]
+    if given and (type(given) ~= "table" or #given > 0) then
+      failure.usage("--%s does not go with %s", (key:gsub("_", "-")), name)
+    end
+  end
 end
 
 local function split(given, name)
@@ -77,7 +89,7 @@ local function plain(it)
   local expires_at = text.value(it.expires_at)
   local left = expires_at and ("%d"):format(math.max(0, math.ceil((expires_at - core.now()) / 1000))) or "-"
   local line = output.visible(text.value(it.id)) .. "\t" .. left
-  return it.metadata and line .. "\t" .. text.one_line(it.metadata) or line
+  return it.metadata and line .. "\t" .. output.marked(text.one_line(it.metadata)) or line
 end
 
 local function show_page(identities, out, plan)
@@ -114,7 +126,7 @@ end
 
 -- Pages through the list. Answers how many were listed.
 local function list(door, plan, out)
-  local listed, cursor, page = 0, nil, plan.sort and SORTED or PAGE
+  local listed, cursor, page, total = 0, plan.cursor, plan.sort and SORTED or PAGE
   repeat
     local wanted = math.min(page, plan.limit - listed)
     local it, limit = fetch(door, plan, wanted, cursor)
@@ -125,17 +137,27 @@ local function list(door, plan, out)
     local identities = text.elements(it.identities)
     show_page(identities, out, plan)
     listed = listed + #identities
-    cursor = it.next_cursor ~= "null" and it.next_cursor or nil
+    cursor, total = it.next_cursor ~= "null" and it.next_cursor or nil, it.total
   until not cursor or listed >= plan.limit
+  if cursor then
+    out:note(("%s of %s that match; go on with --cursor %s"):format(output.number(listed),
+      output.number(tonumber(total)), output.visible(text.value(cursor))))
+  end
   return listed
+end
+
+local function min_revision(args)
+  return args.min_revision and ("%d"):format(options.integer(args.min_revision, "--min-revision"))
 end
 
 -- Whether anything matches.
 local function tell_whether(args, out)
   local source = options.filter_source(args, args.filter)
-  local filter, params = options.filter_members(args, source)
+  local filter, params = options.filter_members(args, source, out)
   local door = options.open_door(args)
-  local answer = door:call("enumerate", text.object { filter, params, { "exists", "true" } }, source)
+  local answer = door:call("enumerate", text.object {
+    filter, params, { "exists", "true" }, { "min_revision", min_revision(args) },
+  }, source)
   door:close()
   local it = text.members(answer)
   for _, warning in ipairs(text.elements(it.warnings)) do out:warn(text.value(warning)) end
@@ -144,11 +166,17 @@ local function tell_whether(args, out)
 end
 
 function M.run(args, out)
-  if args.count then return count.run(args, out) end
+  if args.count then
+    only(args, "--count", { "exists", "group_by", "agg", "min_revision", "cursor" })
+    return count.run(args, out)
+  end
   if args.group_by or #(args.agg or {}) > 0 then
     return aggregate.run(args, out, args.group_by and split(args.group_by, "--group-by") or {})
   end
-  if args.exists then return tell_whether(args, out) end
+  if args.exists then
+    only(args, "--exists", { "cursor" })
+    return tell_whether(args, out)
+  end
   if args.no_metadata and args.fields then failure.usage "--no-metadata and --fields exclude each other" end
   local plan = {
     source = options.filter_source(args, args.filter),
@@ -158,9 +186,10 @@ function M.run(args, out)
     sort = args.sort and text.list(split(args.sort, "--sort"), "--sort")
       or options.over_nats(args) and '["@id"]' or nil,
     metadata = not args.no_metadata,
-    min_revision = args.min_revision and ("%d"):format(options.integer(args.min_revision, "--min-revision")),
+    cursor = args.cursor and text.quote(args.cursor, "--cursor"),
+    min_revision = min_revision(args),
   }
-  plan.filter, plan.params = options.filter_members(args, plan.source)
+  plan.filter, plan.params = options.filter_members(args, plan.source, out)
   local door = options.open_door(args)
   local listed = list(door, plan, out)
   door:close()

@@ -58,17 +58,17 @@ function M.show_identity(answer, id, out)
   local rows, widest = {}, 0
   for i, clause in ipairs(text.elements(it.clauses or "[]")) do
     rows[i] = clause_row(clause, out)
-    widest = math.max(widest, #rows[i][2])
+    widest = math.max(widest, output.width(rows[i][2]))
   end
   for _, row in ipairs(rows) do
-    out:line(("%s  %s%s   %s"):format(row[1], row[2], (" "):rep(widest - #row[2]), row[3]))
+    out:line(("%s  %s   %s"):format(row[1], output.pad(row[2], widest), row[3]))
   end
 end
 
 function M.run(args, out)
   local source = options.filter_source(args, args.filter)
   if not source then failure.usage "give a filter, or --json-filter" end
-  local members, params = options.filter_members(args, source)
+  local members, params = options.filter_members(args, source, out)
   local door = options.open_door(args)
   local answer = door:call("explain",
     text.object { members, params, { "id", args.id and text.quote(args.id, "--id", "EID") },

@@ -77,8 +77,10 @@ local function compile(source, library)
 end
 
 local function create_matcher(args, source, out)
-  local compiled = compile(source, named.load(args.filters))
+  local library = named.load(args.filters)
+  local compiled = compile(source, library)
   out:warnings(compiled.warnings)
+  options.warn_unused(args, source, out, library)
   local matcher, message, code = core.matcher {
     program = compiled.program, params = options.params(args), now = args.now and parse_time(args.now) or core.now(),
   }

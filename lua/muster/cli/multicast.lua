@@ -17,6 +17,10 @@ local M = {
   details = [[
 <payload> is text, @FILE, or - for standard input. The exit code is 0 if all were reached, 3 if some were not, 5 if none
 was and all timed out.
+
+Those that were not reached are listed below the counts, each with the reason: the first 20 of them, with --report
+failed all of them; --report all lists everybody. With --ack processed, who only received it was not reached. With
+--json there are receipts only where --report is failed or all.
 ]],
 }
 
@@ -70,8 +74,8 @@ local function number(given, name, max)
   return given and ("%d"):format(options.integer(given, name, 0, max))
 end
 
-local function body(args, source, payload, report)
-  local filter, params = options.filter_members(args, source)
+local function body(args, source, payload, report, out)
+  local filter, params = options.filter_members(args, source, out)
   return text.object {
     filter, params, { "all", args.all and "true" or nil }, payload and text.payload(payload) or { "payload", nil },
     { "ack", args.ack and text.quote(args.ack) }, { "timeout", options.duration_json(args.timeout, "--timeout") },
@@ -111,8 +115,8 @@ local function show_receipts(receipts, args, out)
     local it = text.members(receipt)
     local state, code = text.value(it.state), text.value(it.code)
     local why = output.visible(code or explain_state(state, args))
-    local line = ("  %-12s %-14s %s"):format(state, output.visible(text.value(it.id)), why):gsub("%s+$", "")
-    out:line(line)
+    local line = ("  %-12s %s %s"):format(state, output.pad(output.visible(text.value(it.id)), 14), why)
+    out:line((line:gsub("%s+$", "")))
   end
 end
 
@@ -133,10 +137,6 @@ function M.show(answer, args, out)
   end
   parts[#parts + 1] = "in " .. output.duration(text.value(it.elapsed_ms) / 1000)
   out:line(table.concat(parts, "   "))
-  if args.ack == "processed" and states.received then
-    out:line(("  %s received but %s%s"):format(output.number(states.received), explain_state("received", args),
-      args.report == "all" and "" or " (--report all lists them)"))
-  end
   show_receipts(text.elements(it.receipts or "[]"), args, out)
   if it.receipts_cut == "true" then out:warn "not all receipts fit into the answer" end
 end
@@ -164,7 +164,7 @@ function M.run(args, out)
   local source = options.filter_source(args, filter)
   local report = args.report
   if not out.json and not out.quiet and (report == nil or report == "summary") then report = "failed" end
-  local request = body(args, source, payload and read_payload(payload), report)
+  local request = body(args, source, payload and read_payload(payload), report, out)
   local door = options.open_door(args)
   local answer = door:call("multicast", request, source)
   door:close()

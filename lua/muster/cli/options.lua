@@ -114,6 +114,20 @@ end
 local Door = {}
 Door.__index = Door
 
+-- What to do where nothing could be opened. A server behind NATS is not known to be missing while NATS is.
+local function connect_hint(args, where, message)
+  if where.nats_servers then
+    local silent = false
+    for _, part in ipairs { "No server available", "no answer in time", "cannot connect: ", "Timeout" } do
+      silent = silent or message:find(part, 1, true) ~= nil
+    end
+    return silent and "no NATS server answers there, and a coordinator is reached only through one" or nil
+  end
+  local url = os.getenv "MUSTER_URL"
+  local how = (args.socket or url and url ~= "") and " --socket " .. where.socket or ""
+  return "start one with: muster serve" .. how
+end
+
 -- Connects. Door: call(verb, body) -> text, the core's door as `raw`, the namespace as `namespace`.
 function M.open_door(args)
   local where = place(args)
@@ -123,10 +137,8 @@ function M.open_door(args)
   options.timeout = args.wait and M.seconds(args.wait, "--wait")
   local raw, message, code = core.connect(options)
   if not raw then
-    local how = where.socket and "" or " --nats-servers " .. where.nats_servers
-    if where.socket and (args.socket or os.getenv "MUSTER_URL") then how = " --socket " .. where.socket end
     failure.raise { exit = failure.EXIT.connection, code = code or "ECONNECT", message = message,
-                    hint = "start one with: muster serve" .. how }
+                    hint = connect_hint(args, where, message) }
   end
   return setmetatable({ raw = raw, namespace = M.namespace(args) }, Door)
 end
@@ -180,6 +192,32 @@ function M.params(args)
   return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
 end
 
+-- Whether :name occurs in a filter. Named filters may be known to the server alone; then its text has to do. Of one
+-- that is wrong anyway there is more to say than this.
+local function uses(source, compiled, name)
+  if not source then return false end
+  if compiled then
+    for _, used in ipairs(compiled.params) do
+      if used == name then return true end
+    end
+    return false
+  end
+  local given = source.json or source.text
+  return not given:find "@[%a_][%w_]*[%(\"]" or given:find(name, 1, true) ~= nil
+end
+
+-- Warns of each --param that the filter does not use.
+function M.warn_unused(args, source, out, library)
+  if #(args.param or {}) == 0 then return end
+  local compiled = source and M.compile(source, library)
+  for _, given in ipairs(args.param) do
+    local name = given:match "^[:$]?([^=]*)"
+    if not uses(source, compiled, name) then
+      out:warn(("parameter %s is not used in the filter"):format(name))
+    end
+  end
+end
+
 -- The filter of a command: { text = DSL } or { json = document }, or nil. `words` is the positional argument.
 function M.filter_source(args, words)
   if words and args.json_filter then failure.usage "give the filter as text or with --json-filter, not both" end
@@ -187,15 +225,17 @@ function M.filter_source(args, words)
   return words and { text = words } or nil
 end
 
--- Its members of a request.
-function M.filter_members(args, source)
+-- Its members of a request; `out` is for warnings.
+function M.filter_members(args, source, out)
   local value
   if source and source.json then
     value = text.check(source.json, "--json-filter", "object")
   elseif source then
     value = text.quote(source.text, "filter", "EFILTER")
   end
-  return { "filter", value }, { "params", M.params(args) }
+  local params = M.params(args)
+  M.warn_unused(args, source, out)
+  return { "filter", value }, { "params", params }
 end
 
 -- RE2 decides whether a pattern is good; of those that are not, the compiler's own check speaks more clearly.
@@ -220,7 +260,10 @@ function M.show_filter_error(f, source, library)
   local given = source.json or source.text
   local _, message, _, detail = M.compile(source, library)
   local at = type(f.at) == "table" and f.at
-  if at and not (detail and detail.message == f.message) then
+  if at and detail and detail.message == f.message then
+    detail.hint = f.hint -- the server knows more names
+    message = errors.line(detail)
+  elseif at then
     -- The server has named filters that are not known here: its own words hold.
     detail = { line = at.line, column = at.column, offset = at.offset, message = f.message, hint = f.hint }
     message = errors.line(detail)

@@ -61,10 +61,23 @@ local function escape_stray(text)
   return from == 1 and text or table.concat(parts) .. text:sub(from)
 end
 
--- Foreign text for one line of a terminal or a table: control characters (C0, DEL, C1) and bytes that are not UTF-8
--- become visible.
+-- Marks of direction and characters without width: U+200B to U+200F, U+202A to U+202E, U+2066 to U+2069, U+FEFF.
+local function escape_mark(mark)
+  local second, third = mark:byte(2, 3)
+  local hidden = second == 0x80 and (third >= 0x8b and third <= 0x8f or third >= 0xaa and third <= 0xae)
+    or second == 0x81 and third >= 0xa6 and third <= 0xa9
+  return hidden and ("\\u%04x"):format(0x2000 + (second - 0x80) * 64 + third - 0x80) or nil
+end
+
+-- JSON text with these as its own escapes: it means the same.
+function M.marked(text)
+  return (text:gsub("\226[\128\129][\128-\191]", escape_mark):gsub("\239\187\191", "\\ufeff"))
+end
+
+-- Foreign text for one line of a terminal or a table: control characters (C0, DEL, C1), what turns the direction of
+-- writing or has no width, and bytes that are not UTF-8 become visible.
 function M.visible(text)
-  return (escape_stray(text):gsub("[%z\1-\31\127]", escape):gsub("\194[\128-\159]", escape))
+  return M.marked((escape_stray(text):gsub("[%z\1-\31\127]", escape):gsub("\194[\128-\159]", escape)))
 end
 
 -- The same so that the bytes can be had back: a backslash is doubled.
@@ -123,8 +136,35 @@ function Output:failure(f)
   end
 end
 
+-- Code points that take two columns: East Asian scripts, full-width forms, emoji. Combining marks take none.
+local WIDE = { { 0x1100, 0x115f }, { 0x2e80, 0x303e }, { 0x3041, 0xa4cf }, { 0xac00, 0xd7a3 }, { 0xf900, 0xfaff },
+               { 0xfe30, 0xfe6f }, { 0xff00, 0xff60 }, { 0xffe0, 0xffe6 }, { 0x1f300, 0x1f64f }, { 0x1f900, 0x1f9ff },
+               { 0x20000, 0x3fffd } }
+
+local function columns(sequence)
+  local a, b, c, d = sequence:byte(1, 4)
+  local point = #sequence == 2 and a % 32 * 64 + b % 64 or #sequence == 3 and (a % 16 * 64 + b % 64) * 64 + c % 64
+    or #sequence == 4 and ((a % 8 * 64 + b % 64) * 64 + c % 64) * 64 + d % 64 or 0
+  if point >= 0x300 and point <= 0x36f then return 0 end
+  for _, range in ipairs(WIDE) do
+    if point >= range[1] and point <= range[2] then return 2 end
+  end
+  return 1
+end
+
+-- Columns that `text`, made visible, takes on a terminal.
 local function width(text)
-  return #text:gsub("\27%[%d+m", ""):gsub("[\128-\191]", "")
+  text = text:gsub("\27%[%d+m", "")
+  if not text:find "[\128-\255]" then return #text end
+  local count = #text:gsub("[\128-\255]", "")
+  for sequence in text:gmatch "[\194-\244][\128-\191]*" do count = count + columns(sequence) end
+  return count
+end
+M.width = width
+
+-- `text` with blanks behind it, to fill so many columns.
+function M.pad(text, wanted)
+  return text .. (" "):rep(wanted - width(text))
 end
 
 -- Aligned columns with a heading; the last column is not padded.

@@ -84,51 +84,77 @@ local function exit_code(state)
   return failure.EXIT.ok
 end
 
-local function reject(state, number, code, message)
+-- e: { code =, message =, hint = }, the message perhaps with a place within the line.
+local function reject(state, number, e)
   state.rejected = state.rejected + 1
-  local exit = failure.exit_of(code)
+  local exit = failure.exit_of(e.code)
   state.exits[exit == failure.EXIT.usage and failure.EXIT.refused or exit] = true
   if state.out.json then
-    state.out:line(core.json_encode { line = number, error = { code = code, message = message } })
+    state.out:line(core.json_encode { line = number, error = e })
   else
-    io.stderr:write(("line %d: %s: %s\n"):format(number, code, output.visible(message)))
+    local what, column = e.message:match "^(.*) at line 1, column (%d+)$"
+    local place = column and (", column %s"):format(column) or ""
+    io.stderr:write(("line %d%s: %s: %s\n"):format(number, place, e.code,
+      output.visible((what or e.message) .. (e.hint and "; " .. e.hint or ""))))
   end
 end
 
+local function take_answer(state, number, answer)
+  local refused = text.members(answer).error
+  if refused then
+    local e = text.members(refused)
+    return reject(state, number, { code = text.value(e.code), message = text.value(e.message),
+                                   hint = text.value(e.hint) })
+  end
+  state.accepted = state.accepted + 1
+  if state.out.json then state.out:line(answer) end
+end
+
+-- Sends the batch, and tells of all its lines in their order. Without any answer only what is known is told.
 local function send(state)
-  if #state.lines == 0 then return end
-  local answers = text.elements(state.door:call("register", "[" .. table.concat(state.lines, ",") .. "]"))
-  for i, answer in ipairs(answers) do
-    local refused = text.members(answer).error
-    if refused then
-      local e = text.members(refused)
-      reject(state, state.numbers[i], text.value(e.code), text.value(e.message))
+  local bodies, answers, problem = {}, {}, nil
+  for _, entry in ipairs(state.batch) do bodies[#bodies + 1] = entry.body end
+  if #bodies > 0 then
+    local ok, answer = pcall(state.door.call, state.door, "register", "[" .. table.concat(bodies, ",") .. "]")
+    if ok then answers = text.elements(answer) else problem = answer end
+  end
+  local at = 0
+  for _, entry in ipairs(state.batch) do
+    if entry.refused then
+      reject(state, entry.number, entry.refused)
     else
-      state.accepted = state.accepted + 1
-      if state.out.json then state.out:line(answer) end
+      at = at + 1
+      if answers[at] then take_answer(state, entry.number, answers[at]) end
     end
   end
-  state.lines, state.numbers, state.bytes = {}, {}, 0
+  if problem then error(problem, 0) end
+  state.batch, state.bytes = {}, 0
+end
+
+-- What is wrong with a line before it is sent; nil if nothing is.
+local function fault(line, body)
+  if #line > LINE_BYTES then return { code = "ETOOBIG", message = "the line is longer than 64 KiB" } end
+  local value, message = core.json_decode(line)
+  if value == nil then return { code = "EJSON", message = tostring(message) } end
+  return body:byte() ~= 123 and { code = "EINVAL", message = "expected a JSON object" } or nil
 end
 
 local function take(state, number, line)
   if line:find "^%s*$" then return end
-  if #line > LINE_BYTES then return reject(state, number, "ETOOBIG", "the line is longer than 64 KiB") end
   local body = line:match "^%s*(.-)%s*$"
-  local value, message = core.json_decode(body)
-  if value == nil then return reject(state, number, "EJSON", tostring(message)) end
-  if body:byte() ~= 123 then return reject(state, number, "EINVAL", "expected a JSON object") end
-  if state.bytes + #body > BATCH_BYTES then send(state) end
-  state.lines[#state.lines + 1], state.numbers[#state.numbers + 1] = body, number
-  state.bytes = state.bytes + #body + 1
-  if #state.lines == BATCH then send(state) end
+  local refused = fault(line, body)
+  local size = refused and 0 or #body + 1
+  if state.bytes + size > BATCH_BYTES then send(state) end
+  state.batch[#state.batch + 1] = { number = number, body = not refused and body or nil, refused = refused }
+  state.bytes = state.bytes + size
+  if #state.batch == BATCH then send(state) end
 end
 
 local function run_stdin(args, out)
   for _, name in ipairs { "id", "metadata", "ttl", "gateway", "mode", "owner", "if_revision" } do
     if args[name] then failure.usage("--stdin takes everything from its lines; leave out %s", name) end
   end
-  local state = { out = out, lines = {}, numbers = {}, bytes = 0, accepted = 0, rejected = 0, exits = {} }
+  local state = { out = out, batch = {}, bytes = 0, accepted = 0, rejected = 0, exits = {} }
   state.door = options.open_door(args)
   local number = 0
   for line in io.stdin:lines() do

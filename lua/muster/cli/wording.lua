@@ -5,8 +5,9 @@ local errors = require "muster.filter.errors"
 local M = {}
 
 local OPTIONS = { params = "--param", include_metadata = "--no-metadata", compute = "--agg" }
-for _, key in ipairs { "ack", "all", "expect", "fields", "gateway", "group_by", "if_revision", "limit", "max_targets",
-                       "metadata", "min_revision", "mode", "owner", "report", "retries", "sort", "timeout", "ttl" } do
+for _, key in ipairs { "ack", "all", "cursor", "expect", "fields", "gateway", "group_by", "if_revision", "limit",
+                       "max_targets", "metadata", "min_revision", "mode", "owner", "report", "retries", "sort",
+                       "timeout", "ttl" } do
   OPTIONS[key] = "--" .. key:gsub("_", "-")
 end
 

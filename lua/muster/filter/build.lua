@@ -76,7 +76,8 @@ local function named(ctx, raw)
   if type(source) == "function" then definition = source(name) elseif source then definition = source[name] end
   if not definition then
     local near = type(source) == "table" and suggest.nearest(name, suggest.keys(source))
-    errors.raise("name", "unknown filter `@" .. name .. "`", pos, near and "did you mean `@" .. near .. "`?")
+    errors.raise("name", "unknown filter `@" .. suggest.short(name) .. "`", pos,
+      near and "did you mean `@" .. near .. "`?")
   end
   if ctx.active[name] then errors.raise("name", "filter `@" .. name .. "` uses itself", pos) end
   ctx.uses.count = ctx.uses.count + 1

@@ -158,6 +158,9 @@ local function check_in(leaf)
     fail("type", right, "expected a list or a field after `in`")
   elseif right.kind ~= "path" and right.kind ~= "param" or right.offset or right.terms then
     local hint = right.kind == "value" and "write in [" .. value.to_text(right.value) .. "]" or nil
+    if ast.is_value(right, "string") and right.value:find("/", 1, true) and typed.parse_cidr(right.value) then
+      hint = "write in cidr" .. value.to_text(right.value)
+    end
     fail("type", right, "expected a list after `in`, got " .. name_of(class_of(right) or "number"), hint)
   end
 end

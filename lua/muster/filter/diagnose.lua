@@ -88,15 +88,18 @@ end
 local function check_number(text, at, state)
   local whole = text:match("^[+-]?[%w_.]+", at)
   if text:find("^[+-]?%.%d", at) then
-    raise("number must start with a digit", at, "write " .. whole:gsub("%.", "0.", 1), state, #whole)
+    raise("number must start with a digit", at, "write " .. suggest.short(whole):gsub("%.", "0.", 1), state, #whole)
   end
   local sign, digits = whole:match "^([+-]?)0+(%d+)$"
   if digits then
-    raise("leading zero in number " .. whole, at, "write " .. sign .. digits, state, #whole)
+    local hint = "write " .. sign .. suggest.short(digits)
+    raise("leading zero in number " .. suggest.short(whole), at, hint, state, #whole)
   end
   local hint = "known units: ns us ms s m h d w (time, seconds) and km (metres)"
-  if whole:find "^%d+%.%d+%.[%w.]*$" then hint = 'put strings in quotes; for versions write semver"' .. whole .. '"' end
-  raise("invalid number or unit `" .. whole .. "`", at, hint, state, #whole)
+  if whole:find "^%d+%.%d+%.[%w.]*$" then
+    hint = 'put strings in quotes; for versions write semver"' .. suggest.short(whole) .. '"'
+  end
+  raise("invalid number or unit `" .. suggest.short(whole) .. "`", at, hint, state, #whole)
 end
 
 local function check_lexical(text, at, state)
@@ -123,8 +126,8 @@ end
 
 -- Hints -----------------------------------------------------------------------------------------------------------
 
--- Position of the innermost bracket that is still open before `stop`, and which.
-local function open_bracket(text, stop)
+-- Positions of the brackets that are still open before `stop`, the innermost last.
+local function open_brackets(text, stop)
   local stack, at = {}, 1
   while at < stop do
     local after = limits.skip_opaque(text, at)
@@ -132,6 +135,12 @@ local function open_bracket(text, stop)
     if c:find "[%(%[{]" then stack[#stack + 1] = at elseif c:find "[%)%]}]" then stack[#stack] = nil end
     at = after or at + 1
   end
+  return stack
+end
+
+-- The innermost one, and which it is.
+local function open_bracket(text, stop)
+  local stack = open_brackets(text, stop)
   local open = stack[#stack]
   return open, open and text:sub(open, open)
 end
@@ -164,13 +173,41 @@ local function parenthesis_hint(text, at, state)
   return state.seen[","] and "a function takes a field" or nil
 end
 
+local CALLED = { exists = true, has = true, len = true, size = true, lower = true, upper = true }
+
+-- `exists site`: a function whose field stands without parentheses.
+local function call_hint(text, at)
+  local name = text:sub(1, at - 1):match "%f[%w_.@:$`]([%a]+)%s+$"
+  local field = name and CALLED[name:lower()] and text:match("^[%a_\128-\255][%w_.\128-\255]*", at)
+  if not field or is_reserved(field) then return nil end
+  return ("write `%s(%s)`"):format(name, #field > 40 and ".." or field)
+end
+
+-- What stands where a value should, in the manner of other languages.
+local function value_hint(text, at, token)
+  if token == "/" then
+    local pattern = text:match("^/([^/\"]+)/", at)
+    return ('a pattern stands in quotes: r"%s"'):format(pattern and #pattern <= 40 and pattern or "..")
+  end
+  if token == "@" then
+    for _, open in ipairs(open_brackets(text, at)) do
+      local quantifier = text:sub(1, open - 1):lower():match "%f[%w_](a%l%l)%s*$"
+      if quantifier == "any" or quantifier == "all" then return "write `it` for the element" end
+    end
+    return "behind `@` stands the name of a built-in or of a filter"
+  end
+  return nil
+end
+
 local function hint_for(text, at, token, state)
+  local hint = state.seen[VALUE] and value_hint(text, at, token)
+  if hint then return hint end
   if token == '"' or token == "'" then
     return (state.seen["=="] or state.seen["and"]) and "missing operator before the string" or nil
   end
   if token == "(" then return parenthesis_hint(text, at, state) end
   if token == ")" and not open_bracket(text, at) then return "no `(` is open here" end
-  if token:find "^[%a_\128-\255]" then return word_hint(token, state) end
+  if token:find "^[%a_\128-\255]" then return call_hint(text, at) or word_hint(token, state) end
   if COMPARISONS[token] then
     if state.seen[VALUE] then return "missing field or value before the operator" end
     if not state.seen["=="] then return "comparisons do not chain: write `a < x and x < b`, or `x between a and b`" end
@@ -187,7 +224,8 @@ function M.fail(text)
   check_lexical(text, at, state)
   local token = token_at(text, at)
   if not token then raise("unexpected end of filter", at, end_hint(text, state), state) end
-  raise("unexpected `" .. token .. "`", at, hint_for(text, at, token, state), state, #token:gsub("[\128-\191]", ""))
+  local length = #token:gsub("[\128-\191]", "")
+  raise("unexpected `" .. suggest.short(token) .. "`", at, hint_for(text, at, token, state), state, length)
 end
 
 return M

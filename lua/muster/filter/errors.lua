@@ -42,15 +42,42 @@ function M.line(detail)
   return where .. detail.message .. at .. (detail.hint and ("; " .. detail.hint) or "")
 end
 
--- The source line with the place underlined.
+local AROUND = 60 -- code points of a long line that are shown on either side of the place
+
+-- The end of `text`, at most AROUND code points of it; stray bytes count as such.
+local function last_part(text)
+  local at = #text + 1
+  for _ = 1, AROUND do
+    local least = math.max(1, at - 4)
+    repeat at = at - 1 until at <= least or not text:find("^[\128-\191]", at)
+    if at <= 1 then return text end
+  end
+  return "..." .. text:sub(at)
+end
+
+local function first_part(text)
+  local at = 1
+  for _ = 1, AROUND do
+    if at > #text then return text end
+    at = text:match("^.[\128-\191]?[\128-\191]?[\128-\191]?()", at)
+  end
+  return at > #text and text or text:sub(1, at - 1) .. "..."
+end
+
+-- The source line, or so much of a long one as stands around the place, with the place underlined.
 function M.format(text, detail)
   if not detail.line then return M.line(detail) end
   local first = detail.offset
   while first > 0 and text:byte(first) ~= 10 do first = first - 1 end
-  local source = text:sub(first + 1):match "[^\r\n]*"
-  local pad = text:sub(first + 1, detail.offset):gsub("[^\t\128-\191]", " "):gsub("[\128-\191]", "")
+  local before, after = text:sub(first + 1, detail.offset), text:match("^[^\r\n]*", detail.offset + 1) or ""
+  local underlined = detail.length or 1
+  if #before + #after > 2 * AROUND then
+    before, after = last_part(before), first_part(after)
+    underlined = math.min(underlined, code_points(after))
+  end
+  local pad = before:gsub("[^\t\128-\191]", " "):gsub("[\128-\191]", "")
   local message = detail.message .. (detail.hint and ("; " .. detail.hint) or "")
-  return source .. "\n" .. pad .. ("^"):rep(math.max(1, detail.length or 1)) .. " " .. message
+  return before .. after .. "\n" .. pad .. ("^"):rep(math.max(1, underlined)) .. " " .. message
 end
 
 return M

@@ -82,7 +82,8 @@ local function builtin_path(ctx, key)
   local name = key:sub(2)
   if not ast.BUILTINS[name] then
     local near = suggest.nearest(name, suggest.keys(ast.BUILTINS))
-    fail(ctx, "unknown built-in `" .. key .. "`", near and "did you mean `@" .. near .. "`?", "name")
+    fail(ctx, "unknown built-in `" .. key .. "`", near and "did you mean `@" .. near .. "`?"
+      or "known: @" .. table.concat(suggest.keys(ast.BUILTINS), ", @"), "name")
   end
   return { kind = "path", builtin = name, steps = {} }
 end

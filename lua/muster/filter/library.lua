@@ -22,6 +22,7 @@ local check = require "muster.filter.check"
 local diagnose = require "muster.filter.diagnose"
 local errors = require "muster.filter.errors"
 local limits = require "muster.filter.limits"
+local literals = require "muster.filter.literals"
 local print = require "muster.filter.print"
 local suggest = require "muster.filter.suggest"
 local typed = require "muster.filter.typed"
@@ -59,28 +60,9 @@ local function place_of(file, key)
   return (file.source:find("%f[%w_]" .. tostring(key):gsub("%W", "%%%0") .. "%s*=") or 1) - 1
 end
 
-local function lua_error(file, message)
-  local line, text = message:match ":(%d+): (.*)$"
-  local offset, number = 0, 1
-  while line and number < tonumber(line) do
-    offset = (file.source:find("\n", offset + 1, true) or #file.source)
-    number = number + 1
-  end
-  local near = text and text:match "near '(.*)'$"
-  local from = near and file.source:find(near, offset + 1, true)
-  fail(file, from and from - 1 or offset, text or message)
-end
-
-local function run(file)
-  local chunk, message = load(file.source, "@" .. file.path, "t", {})
-  if not chunk then lua_error(file, message) end
-  local ok, result = pcall(chunk)
-  if not ok then lua_error(file, tostring(result)) end
-  if type(result) ~= "table" then
-    fail(file, 0, "has to return a table, not " .. (result == nil and "nothing" or "a " .. type(result)),
-      "return { doc = .., params = { .. }, filter = [[ .. ]] }")
-  end
-  return result
+local function parse(file)
+  local data, problem = literals.read(file.source)
+  return data or fail(file, problem.offset, problem.message, problem.hint)
 end
 
 local function check_keys(file, returned)
@@ -137,6 +119,9 @@ local function read_spec(file, given, number)
       fail(file, place_of(file, key), ("unknown key `%s` of parameter `%s`"):format(tostring(key), name))
     end
   end
+  if given.doc ~= nil and type(given.doc) ~= "string" then
+    fail(file, place_of(file, "doc"), ("`doc` of parameter `%s` has to be a string"):format(name))
+  end
   local spec = { type = given.type or "any", doc = given.doc }
   if not arguments.TYPES[spec.type] then
     local near = suggest.nearest(tostring(spec.type), suggest.keys(arguments.TYPES))
@@ -183,7 +168,7 @@ local function read_file(folder, name)
 end
 
 local function define(file)
-  local returned = run(file)
+  local returned = parse(file)
   check_keys(file, returned)
   local definition = { name = file.name, path = file.path, doc = returned.doc, params = {}, specs = {},
                        filter = returned.filter }

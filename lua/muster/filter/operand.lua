@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Raw operands (grammar.lua) to operands of the tree (ast.lua): literals, functions, built-ins, parameters, arithmetic.
+local arguments = require "muster.filter.arguments"
 local ast = require "muster.filter.ast"
 local errors = require "muster.filter.errors"
 local suggest = require "muster.filter.suggest"
@@ -71,11 +72,24 @@ local function path_of(ctx, raw)
   return ast.path(steps, place(ctx, raw))
 end
 
+-- For an unknown name: a named filter that lacks its parentheses, the nearest built-in, or all of them.
+local function builtin_hint(ctx, name)
+  local source, definition = ctx.named, nil
+  if type(source) == "function" then definition = source(name) elseif source then definition = source[name] end
+  if definition then
+    return ("`%s` is a named filter: write `@%s`"):format(name, arguments.signature(name, definition))
+  end
+  local near = suggest.nearest(name, suggest.keys(ast.BUILTINS))
+  if near then return "did you mean `@" .. near .. "`?" end
+  near = type(source) == "table" and suggest.nearest(name, suggest.keys(source))
+  if near then return "did you mean `@" .. arguments.signature(near, source[near]) .. "`?" end
+  return "known: @" .. table.concat(suggest.keys(ast.BUILTINS), ", @")
+end
+
 local function builtin_of(ctx, raw)
   local pos = place(ctx, raw)
   if not ast.BUILTINS[raw.name] then
-    local near = suggest.nearest(raw.name, suggest.keys(ast.BUILTINS))
-    errors.raise("name", "unknown built-in `@" .. raw.name .. "`", pos, near and "did you mean `@" .. near .. "`?",
+    errors.raise("name", "unknown built-in `@" .. suggest.short(raw.name) .. "`", pos, builtin_hint(ctx, raw.name),
       { length = #raw.name + 1 })
   end
   return { kind = "path", builtin = raw.name, steps = {}, pos = pos }
@@ -118,9 +132,10 @@ local function call_of(ctx, raw)
     local known = suggest.keys(FUNCTIONS)
     known[#known + 1], known[#known + 2] = "any", "all"
     local near = suggest.nearest(raw.name, known)
-    local hint = near and "did you mean `" .. near .. "`?"
+    table.sort(known)
+    local hint = near and "did you mean `" .. near .. "`?" or "known: " .. table.concat(known, ", ")
     if OPERATORS[name] then hint = ("write `field %s ...`"):format(name) end
-    errors.raise("name", "unknown function `" .. raw.name .. "`", pos, hint, { length = #raw.name })
+    errors.raise("name", "unknown function `" .. suggest.short(raw.name) .. "`", pos, hint, { length = #raw.name })
   end
   if #raw.args ~= count then
     errors.raise("type", ("`%s` takes %s argument%s, got %d"):format(raw.name, count == 0 and "no" or count,

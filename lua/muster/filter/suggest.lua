@@ -34,6 +34,12 @@ function M.nearest(text, known)
   return best
 end
 
+-- A name as a message shows it: a long one is cut.
+function M.short(name)
+  if #name <= 64 then return name end
+  return name:sub(1, 60):gsub("[\192-\244][\128-\191]*$", "") .. ".."
+end
+
 -- The keys of a table, sorted, for use as `known`.
 function M.keys(map)
   local keys = {}

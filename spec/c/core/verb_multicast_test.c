@@ -50,6 +50,22 @@ static void multicast_times_out(void **state)
     world->messaging->ops->unlisten(world->messaging, &ear.listener);
 }
 
+static void received_is_not_reached_where_processed_is_asked_for(void **state)
+{
+    struct world *world = *state;
+    struct ear ear;
+    fill(world);
+    listen(world, &ear, "muster.>", "");
+    struct reply *reply = call(world, "multicast",
+                               "{\"all\":true,\"payload\":1,\"ack\":\"processed\","
+                               "\"report\":\"failed\",\"timeout\":\"20ms\"}");
+    expect_ok(reply, "\"states\":{\"received\":3}");
+    expect_in(reply, "\"receipts\":[{\"id\":\"a\",\"state\":\"received\",\"code\":null},");
+    reply = call(world, "multicast", "{\"all\":true,\"payload\":1,\"report\":\"failed\",\"timeout\":\"20ms\"}");
+    expect_ok(reply, "\"receipts\":[]");
+    world->messaging->ops->unlisten(world->messaging, &ear.listener);
+}
+
 static void multicast_is_guarded(void **state)
 {
     struct world *world = *state;
@@ -144,8 +160,12 @@ static void wrong_multicasts_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(multicast_reports_every_target), TEST(multicast_times_out),          TEST(multicast_is_guarded),
-        TEST(a_dry_run_sends_nothing),        TEST(wrong_multicasts_are_refused),
+        TEST(multicast_reports_every_target),
+        TEST(received_is_not_reached_where_processed_is_asked_for),
+        TEST(multicast_times_out),
+        TEST(multicast_is_guarded),
+        TEST(a_dry_run_sends_nothing),
+        TEST(wrong_multicasts_are_refused),
     };
     return cmocka_run_group_tests_name("verb_multicast", tests, NULL, NULL);
 }
