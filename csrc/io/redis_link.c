@@ -391,9 +391,9 @@ static int open_socket(const struct sockaddr *address, socklen_t length, int fam
     return fd;
 }
 
-static void connect_to(struct mst__redis_link *link, const struct sockaddr *address, socklen_t length, int family)
+/* Goes on with a socket that is being connected; -1: with what errno says. */
+static void connect_on(struct mst__redis_link *link, int fd)
 {
-    int fd = open_socket(address, length, family);
     struct mst__redis_socket *socket = fd < 0 ? NULL : calloc(1, sizeof *socket);
     if (socket == NULL || uv_poll_init(link->loop->uv, &socket->poll, fd) != 0) {
         break_link(link, "cannot connect: %s", fd < 0 ? strerror(errno) : "out of memory");
@@ -411,9 +411,16 @@ static void connect_to(struct mst__redis_link *link, const struct sockaddr *addr
     want(link, UV_WRITABLE);
 }
 
+/* The first address from the present one on that does not refuse at once. */
 static void try_address(struct mst__redis_link *link)
 {
-    connect_to(link, link->address->ai_addr, link->address->ai_addrlen, link->address->ai_family);
+    const struct addrinfo *address = link->address;
+    int fd = open_socket(address->ai_addr, address->ai_addrlen, address->ai_family);
+    while (fd < 0 && link->address->ai_next != NULL) {
+        address = link->address = link->address->ai_next;
+        fd = open_socket(address->ai_addr, address->ai_addrlen, address->ai_family);
+    }
+    connect_on(link, fd);
 }
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
@@ -445,7 +452,7 @@ static void start_attempt(struct mst__redis_link *link)
     if (options->host[0] == '/') {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         snprintf(address.sun_path, sizeof address.sun_path, "%s", options->host);
-        connect_to(link, (struct sockaddr *)&address, sizeof address, AF_UNIX);
+        connect_on(link, open_socket((struct sockaddr *)&address, sizeof address, AF_UNIX));
         return;
     }
     char port[16];
