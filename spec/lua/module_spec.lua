@@ -202,7 +202,8 @@ describe("the example", function()
   end
 
   it("embed.c builds with what pkg-config says of the build tree", function()
-    if (os.getenv "LD_PRELOAD" or "") ~= "" then return pending "the library needs a sanitizer's run-time" end
+    local sanitized = (os.getenv "MUSTER_LUAJIT" or ""):find "LD_PRELOAD"
+    if sanitized then return pending "the library needs a sanitizer's run-time" end
     local program, build = process.path "embed", process.program:match "^(.*)/"
     local flags = ("$(PKG_CONFIG_PATH=%s pkg-config --cflags --libs muster)"):format(process.quote(build))
     local made = process.run { "sh", "-c", ("cc examples/embed.c -o %s %s"):format(process.quote(program), flags) }
