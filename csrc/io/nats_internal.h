@@ -7,7 +7,7 @@
  *   nats_messaging.c   the slot itself: dispatch of events, opening and closing
  *   nats_casts.c       the casts under way and what their callers are told
  *   nats_publisher.c   one publisher: queue of casts, slices, windows, fences
- *   nats_link.c        its connection; nats_settings, nats_keys, nats_tls and nats_wire are what that is made of
+ *   nats_link.c        its connection; dial, nats_settings, nats_keys, nats_tls and nats_wire are what that is made of
  *   nats_control.c     the control thread: listeners and single messages, over nats.c
  *   nats_control_calls.c   what the loop thread asks of it
  *   nats_connection.c  for the control connection: options, connecting, error texts, subjects, gates

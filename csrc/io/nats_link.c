@@ -2,13 +2,9 @@
 #include "io/nats_link.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -17,46 +13,12 @@ enum {
     READS_PER_TURN = 8,
     DRAINED = 65536,         /* bytes waiting at or below which the owner may go on */
     KEPT_CAPACITY = 1 << 20, /* of a buffer that is empty */
+    RESOLVER_PAUSE_MS = 50,  /* until a resolver that hangs is asked again */
     SETTLED_SECONDS = 2,     /* a connection that lived as long was a good one */
-    USER_TIMEOUT_MS = 10000,
     MOST_WAITING = 16 << 20, /* bytes in front of a PONG */
 };
 
-struct mst__nats_socket {
-    uv_poll_t poll;
-    struct mst__nats_link *link;
-    int fd, events;
-};
-
-static void take_down(struct mst__nats_link *link);
-static void on_poll(uv_poll_t *poll, int status, int events);
-
 /* ------------------------------------------------------------------------ the end of a connection */
-
-static void maybe_closed(struct mst__nats_link *link)
-{
-    if (link->closing && link->handles == 0)
-        link->closed(link);
-}
-
-static void on_socket_closed(uv_handle_t *handle)
-{
-    struct mst__nats_socket *socket = handle->data;
-    struct mst__nats_link *link = socket->link;
-    close(socket->fd);
-    free(socket);
-    link->handles--;
-    maybe_closed(link);
-}
-
-static void close_socket(struct mst__nats_link *link)
-{
-    if (!link->socket)
-        return;
-    uv_poll_stop(&link->socket->poll);
-    uv_close((uv_handle_t *)&link->socket->poll, on_socket_closed);
-    link->socket = NULL;
-}
 
 void mst__nats_link_drop(struct mst__nats_link *link, const struct mst_error *why)
 {
@@ -81,13 +43,6 @@ static void set_timer(struct mst__nats_link *link, uint64_t at)
     /* Fails only where the heap cannot grow; a link without its timer would hang. */
     if (mst_timers_set(&link->loop->timers, &link->timer, at) < 0)
         break_link(link, MST_ENOMEM, "", "out of memory");
-}
-
-static void want(struct mst__nats_link *link, int events)
-{
-    struct mst__nats_socket *socket = link->socket;
-    if (socket && socket->events != events && uv_poll_start(&socket->poll, events, on_poll) == 0)
-        socket->events = events;
 }
 
 /* ------------------------------------------------------------------------ sending */
@@ -126,15 +81,15 @@ static struct mst_buffer *sendable(struct mst__nats_link *link)
 
 void mst__nats_link_flush(struct mst__nats_link *link)
 {
-    if (!link->socket || link->state < MST__NATS_HELLO || link->broken)
+    if (link->state < MST__NATS_HELLO || link->broken)
         return;
     struct mst_buffer *out = sendable(link);
     while (out && link->sent < out->length) {
-        ssize_t count = send(link->socket->fd, out->data + link->sent, out->length - link->sent, MSG_NOSIGNAL);
+        ssize_t count = send(link->dial.fd, out->data + link->sent, out->length - link->sent, MSG_NOSIGNAL);
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            want(link, UV_READABLE | UV_WRITABLE);
+            mst__dial_want(&link->dial, UV_READABLE | UV_WRITABLE);
             link->wants_drained = true;
             if (link->sent >= KEPT_CAPACITY) {
                 mst_buffer_consume(out, link->sent);
@@ -305,7 +260,7 @@ static void read_socket(struct mst__nats_link *link)
             break_link(link, MST_ENOMEM, "", "out of memory");
             return;
         }
-        ssize_t count = recv(link->socket->fd, to->data + to->length, READ_PIECE, 0);
+        ssize_t count = recv(link->dial.fd, to->data + to->length, READ_PIECE, 0);
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -327,35 +282,22 @@ static void read_socket(struct mst__nats_link *link)
 
 /* ------------------------------------------------------------------------ connecting */
 
-static void try_address(struct mst__nats_link *link);
+static void take_down(struct mst__nats_link *link);
 
-static void on_connected(struct mst__nats_link *link)
+static void on_connected(struct mst__dial *dial)
 {
-    int reason = 0;
-    socklen_t length = sizeof reason;
-    if (getsockopt(link->socket->fd, SOL_SOCKET, SO_ERROR, &reason, &length) != 0)
-        reason = errno;
-    if (reason == 0) {
-        link->state = MST__NATS_HELLO;
-        want(link, UV_READABLE);
-        return;
-    }
-    close_socket(link);
-    if (link->address && link->address->ai_next) {
-        link->address = link->address->ai_next;
-        try_address(link);
-    } else {
-        break_link(link, MST_ENATS, "cannot connect: ", strerror(reason));
-    }
+    struct mst__nats_link *link = dial->owner;
+    link->state = MST__NATS_HELLO;
 }
 
-static void on_ready(struct mst__nats_link *link, int events)
+static void on_failed(struct mst__dial *dial, const char *what, const char *reason)
 {
-    if (events & UV_READABLE)
-        read_socket(link);
-    if (!(events & UV_WRITABLE) || link->broken || link->closing)
-        return;
-    want(link, UV_READABLE);
+    break_link(dial->owner, MST_ENATS, what, reason);
+}
+
+static void write_socket(struct mst__nats_link *link)
+{
+    mst__dial_want(&link->dial, UV_READABLE);
     mst__nats_link_flush(link);
     if (link->wants_drained && mst__nats_link_ready(link) && mst__nats_link_waiting(link) <= DRAINED) {
         link->wants_drained = false;
@@ -363,110 +305,34 @@ static void on_ready(struct mst__nats_link *link, int events)
     }
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_ready(struct mst__dial *dial, int events, int status)
 {
-    struct mst__nats_socket *socket = poll->data;
-    struct mst__nats_link *link = socket->link;
-    if (link->socket != socket)
-        return;
-    /* After a poll error libuv has stopped the handle; reading and writing will find out what is wrong. */
-    if (status < 0) {
-        socket->events = 0;
-        events = UV_READABLE | UV_WRITABLE;
-    }
-    if (link->state == MST__NATS_CONNECTING)
-        on_connected(link);
-    else
-        on_ready(link, events);
-    if (status < 0 && link->socket == socket && !link->broken && !link->closing)
+    struct mst__nats_link *link = dial->owner;
+    if (events & UV_READABLE)
+        read_socket(link);
+    if ((events & UV_WRITABLE) && !link->broken && !link->closing)
+        write_socket(link);
+    if (status < 0 && !link->broken && !link->closing)
         break_link(link, MST_ENATS, "the connection was lost: ", uv_strerror(status));
     if (link->broken && !link->closing)
         take_down(link);
 }
 
-static int open_socket(const struct addrinfo *address)
+static void on_dial_closed(struct mst__dial *dial)
 {
-    int on = 1, fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    unsigned timeout = USER_TIMEOUT_MS;
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
-    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0 || errno == EINPROGRESS)
-        return fd;
-    int reason = errno;
-    close(fd);
-    errno = reason;
-    return -1;
-}
-
-/* The first address from the present one on that does not refuse at once. */
-static int open_next(struct mst__nats_link *link)
-{
-    int fd = open_socket(link->address);
-    while (fd < 0 && link->address->ai_next) {
-        link->address = link->address->ai_next;
-        fd = open_socket(link->address);
-    }
-    return fd;
-}
-
-static void try_address(struct mst__nats_link *link)
-{
-    int fd = open_next(link);
-    struct mst__nats_socket *socket = fd < 0 ? NULL : calloc(1, sizeof *socket);
-    if (!socket || uv_poll_init(link->loop->uv, &socket->poll, fd) != 0) {
-        break_link(link, MST_ENATS, "cannot connect: ", fd < 0 ? strerror(errno) : "out of memory");
-        free(socket);
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    socket->poll.data = socket;
-    socket->link = link;
-    socket->fd = fd;
-    link->socket = socket;
-    link->handles++;
-    link->state = MST__NATS_CONNECTING;
-    want(link, UV_WRITABLE);
-}
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
-{
-    struct mst__nats_link *link = request->data;
-    link->handles--;
-    link->resolving = false;
-    if (link->state != MST__NATS_RESOLVING || link->broken || status != 0) {
-        uv_freeaddrinfo(addresses);
-        if (link->state == MST__NATS_RESOLVING)
-            break_link(link, MST_ENATS, "cannot resolve the name: ", uv_strerror(status));
-        maybe_closed(link);
-        return;
-    }
-    link->addresses = link->address = addresses;
-    try_address(link);
+    struct mst__nats_link *link = dial->owner;
+    link->closed(link);
 }
 
 static void begin_attempt(struct mst__nats_link *link)
 {
-    if (link->resolving) {
-        /* A resolver that hangs cannot be cancelled; its request is still in use. */
-        set_timer(link, mst_clock_monotonic() + 50 * MST_NS_PER_MS);
-        return;
-    }
     const struct mst__nats_place *place = &link->settings->places[link->place];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+    link->state = MST__NATS_DIALING;
     set_timer(link, mst_clock_monotonic() + link->settings->connect_timeout);
-    link->state = MST__NATS_RESOLVING;
-    link->resolve.data = link;
-    int code = uv_getaddrinfo(link->loop->uv, &link->resolve, on_resolved, place->host, place->port, &hints);
-    if (code == 0) {
-        link->resolving = true;
-        link->handles++;
-    } else {
-        break_link(link, MST_ENATS, "cannot resolve the name: ", uv_strerror(code));
-    }
+    if (mst__dial_open(&link->dial, place->host, place->port))
+        return;
+    link->state = MST__NATS_IDLE;
+    set_timer(link, mst_clock_monotonic() + RESOLVER_PAUSE_MS * MST_NS_PER_MS);
 }
 
 /* ------------------------------------------------------------------------ from one connection to the next */
@@ -474,9 +340,7 @@ static void begin_attempt(struct mst__nats_link *link)
 static void reset(struct mst__nats_link *link)
 {
     mst_timers_cancel(&link->loop->timers, &link->timer);
-    close_socket(link);
-    uv_freeaddrinfo(link->addresses);
-    link->addresses = link->address = NULL;
+    mst__dial_reset(&link->dial);
     mst__nats_tls_destroy(link->tls);
     link->tls = NULL;
     tidy(&link->in);
@@ -492,8 +356,6 @@ static void take_down(struct mst__nats_link *link)
 {
     bool was_up = link->state == MST__NATS_READY;
     bool settled = was_up && mst_clock_monotonic() - link->up_since > SETTLED_SECONDS * MST_NS_PER_SECOND;
-    if (link->resolving)
-        uv_cancel((uv_req_t *)&link->resolve);
     reset(link);
     if (settled)
         mst__nats_backoff_reset(&link->backoff);
@@ -510,25 +372,14 @@ static void take_down(struct mst__nats_link *link)
         set_timer(link, pause ? mst_clock_monotonic() + mst__nats_backoff_next(&link->backoff) : 0);
 }
 
-/* The address does not answer: the server may have another. */
-static bool try_next_address(struct mst__nats_link *link)
-{
-    if (link->state != MST__NATS_CONNECTING || !link->address->ai_next)
-        return false;
-    close_socket(link);
-    link->address = link->address->ai_next;
-    set_timer(link, mst_clock_monotonic() + link->settings->connect_timeout);
-    try_address(link);
-    return !link->broken;
-}
-
 static void on_timer(struct mst_timer *timer, void *owner)
 {
     struct mst__nats_link *link = owner;
     (void)timer;
-    if (!link->broken && try_next_address(link))
-        return;
-    if (!link->broken && link->state == MST__NATS_IDLE)
+    bool next = !link->broken && link->state == MST__NATS_DIALING && mst__dial_skip(&link->dial);
+    if (next && !link->broken)
+        set_timer(link, mst_clock_monotonic() + link->settings->connect_timeout);
+    else if (!link->broken && link->state == MST__NATS_IDLE)
         begin_attempt(link);
     else if (!link->broken)
         break_link(link, MST_ENATS, "", "no answer in time");
@@ -539,6 +390,12 @@ static void on_timer(struct mst_timer *timer, void *owner)
 void mst__nats_link_open(struct mst__nats_link *link)
 {
     link->timer = (struct mst_timer){.fire = on_timer, .owner = link};
+    link->dial = (struct mst__dial){.loop = link->loop,
+                                    .owner = link,
+                                    .connected = on_connected,
+                                    .failed = on_failed,
+                                    .ready = on_ready,
+                                    .closed = on_dial_closed};
     link->in.limit = MST__NATS_MESSAGE + MST__NATS_LINE + 2 * READ_PIECE;
     link->place = 0;
     mst__nats_backoff_init(&link->backoff);
@@ -549,12 +406,10 @@ bool mst__nats_link_close(struct mst__nats_link *link, void (*closed)(struct mst
 {
     link->closing = true;
     link->closed = closed;
-    if (link->resolving)
-        uv_cancel((uv_req_t *)&link->resolve);
     reset(link);
     mst_buffer_deinit(&link->in);
     mst_buffer_deinit(&link->out);
     mst_buffer_deinit(&link->raw);
     mst_buffer_deinit(&link->sealed);
-    return link->handles == 0;
+    return mst__dial_close(&link->dial);
 }

@@ -10,16 +10,12 @@
  * A link that was opened connects, and after a loss connects again with back-off and jitter, going through the servers
  * in turn. Each connection begins empty. Everything happens on the loop thread.
  */
-#include <netdb.h>
-
 #include "base/log.h"
-#include "io/loop.h"
+#include "io/dial.h"
 #include "io/nats_backoff.h"
 #include "io/nats_settings.h"
 #include "io/nats_tls.h"
 #include "io/nats_wire.h"
-
-struct mst__nats_socket; /* one attempt's socket and poll handle */
 
 struct mst__nats_link {
     /* The owner's, filled before opening; borrowed while open. */
@@ -43,26 +39,22 @@ struct mst__nats_link {
     /* private */
     enum {
         MST__NATS_IDLE,
-        MST__NATS_RESOLVING,
-        MST__NATS_CONNECTING,
+        MST__NATS_DIALING,
         MST__NATS_HELLO,
         MST__NATS_SECURING,
         MST__NATS_GREETING,
         MST__NATS_READY
     } state;
-    struct mst__nats_socket *socket;
+    struct mst__dial dial;
     struct mst__nats_tls *tls;
     struct mst_buffer in, raw, sealed; /* `raw`: read from the socket, with TLS; `sealed`: to be sent, with TLS */
     size_t taken, sent;                /* of `in`; of `out`, or of `sealed` with TLS */
     uint32_t place, tried;             /* the server in use; how many were tried since the last success */
-    uv_getaddrinfo_t resolve;
-    struct addrinfo *addresses, *address;
-    struct mst_timer timer; /* back-off or connecting, by state */
+    struct mst_timer timer;            /* back-off or connecting, by state */
     struct mst__nats_backoff backoff;
     uint64_t up_since;
-    bool closing, resolving, broken, wants_drained;
+    bool closing, broken, wants_drained;
     struct mst_error why;
-    unsigned handles;
     void (*closed)(struct mst__nats_link *link);
 };
 

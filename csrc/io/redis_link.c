@@ -2,15 +2,11 @@
 #include "io/redis_link.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -19,15 +15,6 @@
 #define OUT_MAX (64u << 20)
 #define READ_PIECE 16384 /* the reader moves its rest after each reply, so it must never hold much */
 #define READS_PER_TURN 16
-
-struct mst__redis_socket {
-    uv_poll_t poll;
-    struct mst__redis_link *link;
-    int fd, events;
-};
-
-static void take_down(struct mst__redis_link *link);
-static void on_poll(uv_poll_t *poll, int status, int events);
 
 void mst__redis_address(const struct mst_redis_options *options, char *text, size_t size)
 {
@@ -42,38 +29,6 @@ static void set_timer(struct mst__redis_link *link, uint64_t at)
     /* Fails only where the heap cannot grow; a link without its timer would hang, one taken down heals. */
     if (mst_timers_set(&link->loop->timers, &link->timer, at) < 0)
         mst__redis_link_drop(link, "out of memory");
-}
-
-static void maybe_closed(struct mst__redis_link *link)
-{
-    if (link->closing && link->handles == 0)
-        link->closed(link);
-}
-
-static void on_socket_closed(uv_handle_t *handle)
-{
-    struct mst__redis_socket *socket = handle->data;
-    struct mst__redis_link *link = socket->link;
-    close(socket->fd);
-    free(socket);
-    link->handles--;
-    maybe_closed(link);
-}
-
-static void close_socket(struct mst__redis_link *link)
-{
-    if (link->socket == NULL)
-        return;
-    uv_poll_stop(&link->socket->poll);
-    uv_close((uv_handle_t *)&link->socket->poll, on_socket_closed);
-    link->socket = NULL;
-}
-
-static void want(struct mst__redis_link *link, int events)
-{
-    struct mst__redis_socket *socket = link->socket;
-    if (socket != NULL && socket->events != events && uv_poll_start(&socket->poll, events, on_poll) == 0)
-        socket->events = events;
 }
 
 __attribute__((format(printf, 2, 3))) static void break_link(struct mst__redis_link *link, const char *format, ...)
@@ -208,13 +163,12 @@ bool mst__redis_send(struct mst__redis_link *link, mst__redis_reply_fn *done, vo
 
 void mst__redis_link_flush(struct mst__redis_link *link)
 {
-    while (link->socket != NULL && link->state >= MST__LINK_GREETING && !link->broken &&
-           link->sent < link->out.length) {
-        ssize_t n = send(link->socket->fd, link->out.data + link->sent, link->out.length - link->sent, MSG_NOSIGNAL);
+    while (link->state >= MST__LINK_GREETING && !link->broken && link->sent < link->out.length) {
+        ssize_t n = send(link->dial.fd, link->out.data + link->sent, link->out.length - link->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            want(link, UV_READABLE | UV_WRITABLE);
+            mst__dial_want(&link->dial, UV_READABLE | UV_WRITABLE);
             break;
         }
         if (n < 0) {
@@ -266,7 +220,6 @@ static void greet(struct mst__redis_link *link)
         greet_with(link, "AUTH", options->password, NULL);
     snprintf(database, sizeof database, "%d", options->database);
     greet_with(link, "SELECT", database, NULL);
-    want(link, UV_READABLE);
     mst__redis_link_flush(link);
 }
 
@@ -303,7 +256,7 @@ static void read_socket(struct mst__redis_link *link)
 {
     char piece[READ_PIECE];
     for (int i = 0; i < READS_PER_TURN && !link->broken && !link->closing; i++) {
-        ssize_t n = recv(link->socket->fd, piece, sizeof piece, 0);
+        ssize_t n = recv(link->dial.fd, piece, sizeof piece, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -323,149 +276,51 @@ static void read_socket(struct mst__redis_link *link)
 
 /* ---- connecting ---- */
 
-static void try_address(struct mst__redis_link *link);
+static void take_down(struct mst__redis_link *link);
 
-static void finish_connect(struct mst__redis_link *link)
+static void on_connected(struct mst__dial *dial)
 {
-    int failure = 0;
-    socklen_t length = sizeof failure;
-    if (getsockopt(link->socket->fd, SOL_SOCKET, SO_ERROR, &failure, &length) != 0)
-        failure = errno;
-    if (failure == 0) {
-        greet(link);
-        return;
-    }
-    close_socket(link);
-    if (link->address != NULL && link->address->ai_next != NULL) {
-        link->address = link->address->ai_next;
-        try_address(link);
-    } else {
-        break_link(link, "cannot connect: %s", strerror(failure));
-    }
+    greet(dial->owner);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_failed(struct mst__dial *dial, const char *what, const char *reason)
 {
-    struct mst__redis_socket *socket = poll->data;
-    struct mst__redis_link *link = socket->link;
-    if (link->socket != socket)
-        return;
-    /* After a poll error libuv has stopped the handle; reading and writing will find out what is wrong. */
-    if (status < 0) {
-        socket->events = 0;
-        events = UV_READABLE | UV_WRITABLE;
+    break_link(dial->owner, "%s%s", what, reason);
+}
+
+static void on_ready(struct mst__dial *dial, int events, int status)
+{
+    struct mst__redis_link *link = dial->owner;
+    if (events & UV_READABLE)
+        read_socket(link);
+    if ((events & UV_WRITABLE) && !link->broken && !link->closing) {
+        mst__dial_want(dial, UV_READABLE);
+        mst__redis_link_flush(link);
     }
-    if (link->state == MST__LINK_CONNECTING) {
-        finish_connect(link);
-    } else {
-        if (events & UV_READABLE)
-            read_socket(link);
-        if ((events & UV_WRITABLE) && !link->broken && !link->closing) {
-            want(link, UV_READABLE);
-            mst__redis_link_flush(link);
-        }
-        if (status < 0 && !link->broken && !link->closing)
-            break_link(link, "connection lost (%s)", uv_strerror(status));
-    }
+    if (status < 0 && !link->broken && !link->closing)
+        break_link(link, "connection lost (%s)", uv_strerror(status));
     if (link->broken && !link->closing)
         take_down(link);
 }
 
-static int open_socket(const struct sockaddr *address, socklen_t length, int family)
+static void on_dial_closed(struct mst__dial *dial)
 {
-    int on = 1, fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    if (family != AF_UNIX) {
-        unsigned user_timeout_ms = 10000;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
-    }
-    if (connect(fd, address, length) != 0 && errno != EINPROGRESS) {
-        int failure = errno;
-        close(fd);
-        errno = failure;
-        return -1;
-    }
-    return fd;
-}
-
-/* Goes on with a socket that is being connected; -1: with what errno says. */
-static void connect_on(struct mst__redis_link *link, int fd)
-{
-    struct mst__redis_socket *socket = fd < 0 ? NULL : calloc(1, sizeof *socket);
-    if (socket == NULL || uv_poll_init(link->loop->uv, &socket->poll, fd) != 0) {
-        break_link(link, "cannot connect: %s", fd < 0 ? strerror(errno) : "out of memory");
-        free(socket);
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    socket->poll.data = socket;
-    socket->link = link;
-    socket->fd = fd;
-    link->socket = socket;
-    link->handles++;
-    link->state = MST__LINK_CONNECTING;
-    want(link, UV_WRITABLE);
-}
-
-/* The first address from the present one on that does not refuse at once. */
-static void try_address(struct mst__redis_link *link)
-{
-    const struct addrinfo *address = link->address;
-    int fd = open_socket(address->ai_addr, address->ai_addrlen, address->ai_family);
-    while (fd < 0 && link->address->ai_next != NULL) {
-        address = link->address = link->address->ai_next;
-        fd = open_socket(address->ai_addr, address->ai_addrlen, address->ai_family);
-    }
-    connect_on(link, fd);
-}
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
-{
-    struct mst__redis_link *link = request->data;
-    link->handles--;
-    link->resolving = false;
-    if (link->state != MST__LINK_RESOLVING || link->broken || status != 0) {
-        uv_freeaddrinfo(addresses);
-        if (link->state == MST__LINK_RESOLVING)
-            break_link(link, "cannot resolve the name: %s", uv_strerror(status));
-        maybe_closed(link);
-        return;
-    }
-    link->addresses = link->address = addresses;
-    try_address(link);
+    struct mst__redis_link *link = dial->owner;
+    link->closed(link);
 }
 
 static void start_attempt(struct mst__redis_link *link)
 {
     const struct mst_redis_options *options = link->options;
-    uint64_t now = mst_clock_monotonic();
-    if (link->resolving) {
-        /* A resolver that hangs cannot be cancelled; its request is still in use. */
-        set_timer(link, now + BACKOFF_MIN);
-        return;
-    }
-    set_timer(link, now + options->connect_timeout);
-    if (options->host[0] == '/') {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        snprintf(address.sun_path, sizeof address.sun_path, "%s", options->host);
-        connect_on(link, open_socket((struct sockaddr *)&address, sizeof address, AF_UNIX));
-        return;
-    }
     char port[16];
     snprintf(port, sizeof port, "%d", options->port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
-    link->state = MST__LINK_RESOLVING;
-    link->resolve.data = link;
-    int code = uv_getaddrinfo(link->loop->uv, &link->resolve, on_resolved, options->host, port, &hints);
-    if (code == 0) {
-        link->resolving = true;
-        link->handles++;
-    } else {
-        break_link(link, "cannot resolve the name: %s", uv_strerror(code));
+    link->state = MST__LINK_DIALING;
+    set_timer(link, mst_clock_monotonic() + options->connect_timeout);
+    if (options->host[0] == '/') {
+        mst__dial_open_unix(&link->dial, options->host);
+    } else if (!mst__dial_open(&link->dial, options->host, port)) {
+        link->state = MST__LINK_IDLE;
+        set_timer(link, mst_clock_monotonic() + BACKOFF_MIN);
     }
 }
 
@@ -486,9 +341,7 @@ static void fail_pending(struct mst__redis_link *link)
 static void reset(struct mst__redis_link *link)
 {
     mst_timers_cancel(&link->loop->timers, &link->timer);
-    close_socket(link);
-    uv_freeaddrinfo(link->addresses);
-    link->addresses = link->address = NULL;
+    mst__dial_reset(&link->dial);
     if (link->reader != NULL)
         redisReaderFree(link->reader);
     link->reader = NULL;
@@ -509,8 +362,6 @@ static uint64_t backoff(struct mst__redis_link *link)
 static void take_down(struct mst__redis_link *link)
 {
     bool report = link->state == MST__LINK_UP || link->failures == 0;
-    if (link->resolving)
-        uv_cancel((uv_req_t *)&link->resolve);
     link->state = MST__LINK_IDLE;
     reset(link);
     fail_pending(link);
@@ -537,6 +388,9 @@ static void on_timer(struct mst_timer *timer, void *owner)
             break_link(link, "out of memory");
         else
             start_attempt(link);
+    } else if (link->state == MST__LINK_DIALING && mst__dial_skip(&link->dial)) {
+        if (!link->broken)
+            set_timer(link, now + link->options->connect_timeout);
     } else if (link->state < MST__LINK_GREETING || (link->count > 0 && link->pending[link->first].deadline <= now)) {
         break_silent(link);
     } else if (link->count > 0) {
@@ -553,6 +407,12 @@ void mst__redis_link_open(struct mst__redis_link *link, struct mst_loop *loop, s
     link->out.limit = OUT_MAX;
     link->timer.fire = on_timer;
     link->timer.owner = link;
+    link->dial = (struct mst__dial){.loop = loop,
+                                    .owner = link,
+                                    .connected = on_connected,
+                                    .failed = on_failed,
+                                    .ready = on_ready,
+                                    .closed = on_dial_closed};
     link->state = MST__LINK_IDLE;
     set_timer(link, 0);
 }
@@ -561,8 +421,6 @@ bool mst__redis_link_close(struct mst__redis_link *link, void (*closed)(struct m
 {
     link->closing = true;
     link->closed = closed;
-    if (link->resolving)
-        uv_cancel((uv_req_t *)&link->resolve);
     link->state = MST__LINK_IDLE;
     reset(link);
     fail_pending(link);
@@ -570,5 +428,5 @@ bool mst__redis_link_close(struct mst__redis_link *link, void (*closed)(struct m
     free(link->pending);
     link->pending = NULL;
     link->capacity = 0;
-    return link->handles == 0;
+    return mst__dial_close(&link->dial);
 }

@@ -14,18 +14,15 @@
  * with jitter. Everything happens on the loop thread.
  */
 #include <hiredis/hiredis.h>
-#include <netdb.h>
 
 #include "base/buffer.h"
 #include "base/log.h"
-#include "io/loop.h"
+#include "io/dial.h"
 #include "io/redis_registry.h"
 
 /* `reply` is borrowed for the call; NULL: the connection broke, and whether the command was carried out is not known.
  */
 typedef void mst__redis_reply_fn(redisReply *reply, void *context);
-
-struct mst__redis_socket; /* one attempt's socket and poll handle */
 
 struct mst__redis_pending {
     mst__redis_reply_fn *done;
@@ -47,20 +44,17 @@ struct mst__redis_link {
     struct mst_loop *loop;
     struct mst_log *log;
     const struct mst_redis_options *options; /* borrowed while open */
-    enum { MST__LINK_IDLE, MST__LINK_RESOLVING, MST__LINK_CONNECTING, MST__LINK_GREETING, MST__LINK_UP } state;
-    struct mst__redis_socket *socket;
+    enum { MST__LINK_IDLE, MST__LINK_DIALING, MST__LINK_GREETING, MST__LINK_UP } state;
+    struct mst__dial dial;
     redisReader *reader;
     struct mst_buffer out;
     size_t sent, mark;
     struct mst__redis_pending *pending; /* a ring */
     uint32_t first, count, capacity;
-    uv_getaddrinfo_t resolve;
-    struct addrinfo *addresses, *address;
     struct mst_timer timer; /* back-off, connecting, or the oldest command, by state */
     unsigned failures;
-    bool closing, resolving, broken; /* broken: to be taken down as soon as no callback of it is on the stack */
-    struct mst_error why;            /* of the latest end */
-    unsigned handles;
+    bool closing, broken; /* broken: to be taken down as soon as no callback of it is on the stack */
+    struct mst_error why; /* of the latest end */
     void (*closed)(struct mst__redis_link *link);
 };
 
